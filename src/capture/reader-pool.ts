@@ -1,0 +1,76 @@
+import type { StagedFolder } from '../objects/place-objects.ts'
+import { openStagedObjects, type StagedObjects } from '../objects/staged-objects.ts'
+import type { Store } from '../store/layout.ts'
+import type { Staging } from '../store/staging.ts'
+import { type FileReading, readFile } from './read-file.ts'
+import { type PendingFile, type ReaderThreads, startReaderThreads } from './reader-threads.ts'
+
+/** Reads and stores files: a few at once by the calling thread, many by threads of their own. */
+export interface ReaderPool extends AsyncDisposable {
+  /** Reads one file; `done` is called with it, or with undefined where it is gone. `bytes` is what stat(2) said. */
+  read(directory: number, name: string, bytes: number, done: (reading: FileReading | undefined) => void): void
+  /** Waits until there is room for more. To be called between directories. */
+  room(): Promise<void>
+  /** Waits for all that was asked for. */
+  drain(): Promise<void>
+  /** Objects of this thread. */
+  readonly objects: StagedObjects
+  /** Waits for everything and says what was staged where. */
+  finish(): Promise<StagedFolder[]>
+}
+
+/** Less than this is read at once by the calling thread: starting threads takes some 40 ms. */
+const INLINE_FILES = 200
+const INLINE_BYTES = 8 << 20
+const BATCH_FILES = 128
+const BATCH_BYTES = 8 << 20
+const BATCHES_PER_THREAD = 3
+
+export function createReaderPool(store: Store, staging: Staging, signal?: AbortSignal): ReaderPool {
+  const objects = openStagedObjects(store, `${staging.path}/objects`)
+  const asked = { files: 0, bytes: 0 }
+  let batch: PendingFile[] = []
+  let batchBytes = 0
+  let threads: ReaderThreads | undefined
+
+  const dispatch = (): void => {
+    if (batch.length === 0) return
+    threads ??= startReaderThreads(store, staging, signal)
+    threads.submit(batch)
+    batch = []
+    batchBytes = 0
+  }
+  const drain = async (): Promise<void> => {
+    dispatch()
+    await threads?.settled(0)
+    signal?.throwIfAborted()
+  }
+  return {
+    objects,
+    read(directory, name, bytes, done) {
+      asked.files++
+      asked.bytes += bytes
+      if (asked.files <= INLINE_FILES && asked.bytes <= INLINE_BYTES) {
+        done(readFile(objects, directory, name))
+        return
+      }
+      batch.push({ directory, name, done })
+      batchBytes += bytes
+      if (batch.length >= BATCH_FILES || batchBytes >= BATCH_BYTES) dispatch()
+    },
+    async room() {
+      signal?.throwIfAborted()
+      await threads?.settled(threads.count * BATCHES_PER_THREAD)
+    },
+    drain,
+    async finish() {
+      await drain()
+      const folders = (await threads?.finish()) ?? []
+      return [{ path: objects.path, digests: [...objects.written], reliedOn: [...objects.reliedOn] }, ...folders]
+    },
+    async [Symbol.asyncDispose]() {
+      await threads?.stop()
+      objects[Symbol.dispose]()
+    },
+  }
+}

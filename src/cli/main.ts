@@ -1,0 +1,100 @@
+import { toStratumError } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { COMMANDS } from './commands.ts'
+import type { Invocation, Outcome } from './invocation.ts'
+import { printError, printOutcome } from './output.ts'
+import { type CommandSpec, createProgram } from './program.ts'
+import { VERSION } from '../version.ts'
+
+/** Runs one command line. Returns the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
+  let status = 0
+  const program = createProgram(COMMANDS, VERSION, async (spec, args, options) => {
+    status = await call(spec, args, options)
+  })
+  program.configureOutput({ outputError: () => undefined })
+  if (argv.length === 0) {
+    process.stdout.write(program.helpInformation())
+    return 2
+  }
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return status
+  } catch (error) {
+    const parsing = asParsingError(error)
+    if (parsing === 'done') return 0
+    return printError(argv[0] ?? '', parsing, { json: wantsJson, quiet: false }, process)
+  }
+}
+
+/** What the parser throws: help and version were printed; everything else is a wrong usage. */
+function asParsingError(error: unknown): StratumError | 'done' {
+  const { code, message } = error as { code?: string; message: string }
+  if (code === 'commander.helpDisplayed' || code === 'commander.version' || code === 'commander.help') return 'done'
+  if (code?.startsWith('commander.') || error instanceof TypeError)
+    return new StratumError('usage', message.replace(/^error: /, ''), { hint: 'stratum --help shows the commands' })
+  return toStratumError(error, 'stratum')
+}
+
+async function call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<number> {
+  const style = { json: options.json === true, quiet: options.quiet === true }
+  const { createProgressLine } = await import('./progress.ts')
+  const progress = createProgressLine(process.stderr, showsProgress(style))
+  const interrupt = listenForSignals()
+  try {
+    const { run } = await spec.load()
+    const invocation: Invocation = {
+      args,
+      options: options as Invocation['options'],
+      signal: interrupt.signal,
+      onProgress: progress.update,
+      confirm,
+    }
+    const outcome: Outcome = await run(invocation as Invocation<never>)
+    progress.clear()
+    return printOutcome(spec.name, outcome, style, process)
+  } catch (error) {
+    progress.clear()
+    if (interrupt.signal.aborted)
+      return printError(
+        spec.name,
+        new StratumError('interrupted', 'interrupted; the store is as before'),
+        style,
+        process,
+      )
+    return printError(spec.name, toStratumError(error, `stratum ${spec.name}`), style, process)
+  } finally {
+    interrupt.stop()
+  }
+}
+
+function showsProgress({ json, quiet }: { json: boolean; quiet: boolean }): boolean {
+  const { TERM, CI } = process.env
+  return !json && !quiet && process.stderr.isTTY === true && TERM !== 'dumb' && CI === undefined
+}
+
+/** The first Ctrl-C asks the command to stop and clear away; a second one ends the process at once, which is safe too. */
+function listenForSignals(): { signal: AbortSignal; stop(): void } {
+  const controller = new AbortController()
+  const stop = (): void => {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.removeListener(name, abort)
+  }
+  const abort = (): void => {
+    stop()
+    controller.abort()
+  }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, abort)
+  return { signal: controller.signal, stop }
+}
+
+async function confirm(question: string): Promise<boolean | undefined> {
+  if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) return undefined
+  const { createInterface } = await import('node:readline/promises')
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim())
+  } finally {
+    lines.close()
+  }
+}

@@ -1,0 +1,78 @@
+import { Argument, Command as Commander, Option } from 'commander'
+import type { Command } from './invocation.ts'
+
+/** What a command looks like from outside; what it does is loaded when it is called. */
+export interface CommandSpec {
+  readonly name: string
+  readonly summary: string
+  readonly group: 'Work' | 'History' | 'Store' | 'Help'
+  /** `<needed>` and `[optional]`, with what each is. */
+  readonly args?: readonly (readonly [name: string, description: string])[]
+  readonly options?: readonly Option[]
+  /** More for `--help`: rules and examples. */
+  readonly help?: string
+  readonly load: () => Promise<{ run: Command<never> }>
+}
+
+export const DEFAULT_STORE = '/var/lib/stratum'
+const LOCK_TIMEOUT_SECONDS = 30
+
+/** An option with its STRATUM_ variable: `--max-pause <ms>` is STRATUM_MAX_PAUSE. */
+export function option(flags: string, description: string): Option {
+  const made = new Option(flags, description)
+  return made.env(`STRATUM_${made.name().replace(/^no-/, '').replaceAll('-', '_').toUpperCase()}`)
+}
+
+export function globalOptions(): Option[] {
+  return [
+    option('--store <path>', 'the store').default(DEFAULT_STORE),
+    option('--json', 'print one JSON object (docs/cli.md has its fields)').default(false),
+    option('-q, --quiet', 'print only the id, name or path that was asked for').default(false),
+    option('--lock-timeout <seconds>', 'how long to wait for another command')
+      .default(LOCK_TIMEOUT_SECONDS)
+      .argParser(nonNegative),
+  ]
+}
+
+/** A number that is not below zero, for options. */
+export function nonNegative(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new TypeError(`${JSON.stringify(text)} is not a number of at least 0`)
+  return value
+}
+
+type Call = (spec: CommandSpec, args: readonly string[], options: Record<string, unknown>) => Promise<void>
+
+/** The parser for all commands. `call` is called with the one that was named. */
+export function createProgram(specs: readonly CommandSpec[], version: string, call: Call): Commander {
+  const program = new Commander('stratum')
+    .description('Commits, tags and a writable HEAD for directories, mounted by the kernel')
+    .version(version, '-V, --version', 'print the version')
+    .usage('<command> [options]')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .exitOverride()
+    .showSuggestionAfterError()
+  for (const spec of specs) program.addCommand(createCommand(spec, call))
+  return program
+}
+
+function createCommand(spec: CommandSpec, call: Call): Commander {
+  const command = new Commander(spec.name)
+    .description(spec.summary)
+    .helpGroup(`${spec.group}:`)
+    .helpOption('-h, --help', 'show help')
+    .exitOverride()
+    .allowExcessArguments(false)
+  for (const [name, description] of spec.args ?? []) command.addArgument(new Argument(name, description))
+  for (const each of [...(spec.options ?? []), ...globalOptions()]) command.addOption(each)
+  if (spec.help !== undefined) command.addHelpText('after', `\n${spec.help.trim()}`)
+  return command.action(async (...given: unknown[]) => {
+    const args = given
+      .slice(0, -2)
+      .flat()
+      .filter(value => value !== undefined) as string[]
+    await call(spec, args, command.opts())
+  })
+}

@@ -1,0 +1,66 @@
+import fs from 'node:fs'
+import { isErrno, toStratumError } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { createArena, type Image } from '../erofs/arena.ts'
+import { parseImage } from '../erofs/parse-image.ts'
+import { verityOf } from '../hashes/verity.ts'
+import { listNames, readTextIfExists } from '../host/files.ts'
+import { nodePath } from '../names/text.ts'
+import { type CommitId, isCommitId, shortId } from '../names/commit-id.ts'
+import { paths, type Store } from '../store/layout.ts'
+import { type CommitMetadata, parseMetadata } from './metadata.ts'
+
+export function listCommits(store: Store): CommitId[] {
+  return listNames(paths.commits(store)).filter(isCommitId)
+}
+
+export function hasCommit(store: Store, id: CommitId): boolean {
+  return fs.existsSync(nodePath(paths.metadata(store, id)))
+}
+
+/** @throws not-found, integrity */
+export function readCommit(store: Store, id: CommitId): CommitMetadata {
+  const text = readTextIfExists(paths.metadata(store, id))
+  if (text === undefined) throw new StratumError('not-found', `commit ${shortId(id)} is not in the store`)
+  return parseMetadata(text, id)
+}
+
+/** Bytes kept free behind an image for what a merge adds: it then needs no copy. */
+const ROOM_BYTES = 4 << 20
+const READ_BYTES = 1 << 26
+
+/** Reads a commit's image into memory and checks its digest, so that nothing damaged is believed. @throws not-found, integrity */
+export function openCommitImage(store: Store, id: CommitId, roomBytes = ROOM_BYTES): Image {
+  const { imageDigest } = readCommit(store, id)
+  const file = openImageFile(store, id)
+  try {
+    const { size } = fs.fstatSync(file)
+    const arena = createArena(size + roomBytes)
+    for (let at = 0; at < size; ) {
+      const read = fs.readSync(file, arena.bytes, at, Math.min(size - at, READ_BYTES), at)
+      if (read === 0)
+        throw new StratumError('integrity', `the image of commit ${shortId(id)} was cut while it was read`)
+      at += read
+    }
+    if (verityOf(arena.bytes.subarray(0, size)) !== imageDigest) {
+      throw new StratumError('integrity', `the image of commit ${shortId(id)} is damaged: its digest is another`, {
+        hint: 'stratum fsck says what else is damaged',
+      })
+    }
+    return parseImage(arena, size)
+  } catch (error) {
+    throw toStratumError(error, `reading the image of commit ${shortId(id)}`)
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+function openImageFile(store: Store, id: CommitId): number {
+  try {
+    return fs.openSync(nodePath(paths.image(store, id)), 'r')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT'))
+      throw new StratumError('integrity', `commit ${shortId(id)} has no image`, { cause: error })
+    throw toStratumError(error, `opening the image of commit ${shortId(id)}`)
+  }
+}

@@ -1,0 +1,25 @@
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { arenaOf } from '../erofs/arena.ts'
+import { hashTree, type TreeHashes } from '../tree/hash-tree.ts'
+import type { Tree } from '../tree/tree.ts'
+
+/** A tree with more names than this is hashed by a thread of its own while the image is written. */
+const ASIDE_SLOTS = 200_000
+
+/** Both hashes of a tree. The columns are shared memory: nothing is copied for the thread. */
+export function hashTreeAside(tree: Tree): Promise<TreeHashes> {
+  if (tree.slots < ASIDE_SLOTS) return Promise.resolve(hashTree(tree))
+  const { arena, ...image } = tree.image
+  const worker = new Worker(new URL(import.meta.url), {
+    workerData: { hashTree: { ...tree, image: { ...image, shared: arena.shared } } },
+  })
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+}
+
+if (!isMainThread && workerData?.hashTree !== undefined) {
+  const { image, ...columns } = workerData.hashTree
+  parentPort?.postMessage(hashTree({ ...columns, image: { ...image, arena: arenaOf(image.shared) } } as Tree))
+}

@@ -1,0 +1,102 @@
+import { openCommitImage } from '../commits/commit-store.ts'
+import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
+import type { LayerScan } from '../capture/scan-layer.ts'
+import type { Image } from '../erofs/arena.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { bootId } from '../host/boot.ts'
+import { toUser } from '../names/text.ts'
+import type { Label } from '../names/label.ts'
+import type { ChangeCounts, HeadRecord } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
+import { createStaging } from '../store/staging.ts'
+import type { Change } from '../tree/entry.ts'
+import { eachDifference, viewChanged, viewImage } from '../tree/diff.ts'
+import { layerChanges } from '../tree/layer-changes.ts'
+import { mergeTree } from '../tree/merge.ts'
+import { isDirectory } from '../tree/append.ts'
+import { type CaptureSession, openCaptureSession } from './capture-session.ts'
+import { headMounts } from './head-mounts.ts'
+import { checkPair } from './pair.ts'
+import { scanStill, type StillOptions } from './stand-still.ts'
+import { suspiciousFiles } from './unclean.ts'
+
+/** HEAD as one commit captured it. */
+export interface CapturedHead {
+  readonly commit: CreatedCommit
+  readonly scan: LayerScan
+  readonly changes: ChangeCounts
+  readonly pauseMs: number
+  readonly unstable: readonly string[]
+  /** Hard links of the base that were torn apart when the upperdir was copied. */
+  readonly torn: readonly string[]
+}
+
+export interface CaptureOptions extends StillOptions {
+  readonly message: string | undefined
+  readonly author: string | undefined
+  /** Commit even where files look as if a power loss had cut them. */
+  readonly allowUnclean: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Makes a commit of HEAD as it is and hands it to `complete`, which moves the refs and may re-mount. The caller holds the label's lock and the store's shared
+ * one. @throws in-use (idle refused), timeout (freeze), unclean, integrity
+ */
+export async function captureHead(
+  store: Store,
+  label: Label,
+  head: HeadRecord,
+  options: CaptureOptions,
+  complete: (captured: CapturedHead, session: CaptureSession) => Promise<void>,
+): Promise<CapturedHead> {
+  checkPair(label, paths.upper(store, label), paths.work(store, label), head)
+  using staging = createStaging(store)
+  await using session = openCaptureSession(store, label, staging, options.signal)
+  const target = { store, label, mounted: headMounts(store, label), session, signal: options.signal }
+  const still = await scanStill(target, options)
+  if (!options.allowUnclean) refuseSuspicious(label, head, still.scan)
+  const base = openCommitImage(store, head.base)
+  const { change, torn } = layerChanges(base, still.scan)
+  const tree = mergeTree(base, change)
+  const staged = await session.pool.finish()
+  const commit = await createCommit(store, staging, {
+    tree,
+    staged,
+    parent: head.lastCommit,
+    message: options.message,
+    author: options.author,
+  })
+  session.saveHashes(still.scan)
+  const captured: CapturedHead = { ...still, commit, torn, changes: countChanges(base, change) }
+  await complete(captured, session)
+  return captured
+}
+
+function refuseSuspicious(label: Label, head: HeadRecord, scan: LayerScan): void {
+  if (head.bootId === '' || head.bootId === bootId()) return
+  const suspicious = suspiciousFiles(scan)
+  if (suspicious.length === 0) return
+  const shown = suspicious.slice(0, 10).map(toUser)
+  throw new StratumError(
+    'unclean',
+    `the machine stopped while ${label} was in use, and ${suspicious.length} files look cut: ${shown.join(', ')}${suspicious.length > 10 ? ', …' : ''}`,
+    {
+      hint: 'Look at them; then commit with --allow-unclean, or go back with stratum apply',
+      details: { files: suspicious.map(toUser) },
+    },
+  )
+}
+
+/** What HEAD changed against its base. */
+export function countChanges(base: Image, change: Change): ChangeCounts {
+  const counts = { added: 0, modified: 0, removed: 0, bytes: 0, countedAt: new Date().toISOString() }
+  eachDifference(viewImage(base), viewChanged(base, change), ({ kind, before, after }) => {
+    if (isDirectory((after ?? before)?.mode ?? 0)) return
+    if (kind === '+') counts.added++
+    else if (kind === '-') counts.removed++
+    else counts.modified++
+    if (kind !== '-') counts.bytes += after?.size ?? 0
+  })
+  return counts
+}

@@ -1,0 +1,53 @@
+import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
+import { touchProbe } from '../capture/probe.ts'
+import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
+import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
+import { type Label, labelFolder } from '../names/label.ts'
+import { paths, type Store } from '../store/layout.ts'
+import type { Staging } from '../store/staging.ts'
+
+type ScanLimits = Pick<ScanOptions, 'trustStat' | 'endAt'>
+
+/** The scans of one capture of HEAD: what they need in common. */
+export interface CaptureSession extends AsyncDisposable {
+  readonly pool: ReaderPool
+  /** Reads HEAD; with a scan before, only what may have changed since. */
+  scan(previous?: LayerScan, limits?: ScanLimits): Promise<LayerScan>
+  /** Remembers the hashes of files that held still, for the next commit. */
+  saveHashes(scan: LayerScan): void
+}
+
+export function openCaptureSession(store: Store, label: Label, staging: Staging, signal?: AbortSignal): CaptureSession {
+  const cachePath = hashCachePath(store, label, 'head')
+  const probe = touchProbe(store)
+  const pool = createReaderPool(store, staging, signal)
+  const cache = openHashCache(cachePath)
+  const recorder = createHashRecorder()
+  return {
+    pool,
+    scan: (previous, limits = {}) =>
+      scanLayer(paths.upper(store, label), paths.work(store, label), { pool, cache, probe, previous, ...limits }),
+    saveHashes(scan) {
+      for (const node of settledFiles(scan))
+        recorder.add(node.stat, { digest: node.content?.digest as string, hasXattrs: true })
+      recorder.save(cachePath)
+    },
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  }
+}
+
+function settledFiles({ root, index }: LayerScan): Set<ScannedNode> {
+  const files = new Set<ScannedNode>()
+  const visit = (node: ScannedNode): void => {
+    if (node.settled && node.content?.digest !== undefined) files.add(node)
+    for (const child of node.children?.values() ?? []) visit(child)
+  }
+  visit(root)
+  for (const node of index.values()) visit(node)
+  return files
+}
+
+/** One cache for what was imported into a label, one for its HEAD. */
+export function hashCachePath(store: Store, label: Label, kind: 'import' | 'head'): string {
+  return `${paths.state(store)}/hashes/${labelFolder(label)}.${kind}`
+}

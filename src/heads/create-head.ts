@@ -1,0 +1,41 @@
+import { openCommitImage } from '../commits/commit-store.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { exists, listNames, makeDirectory, rename, syncFileSystem } from '../host/files.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import type { Label } from '../names/label.ts'
+import { type HeadRecord, writeHead } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
+import { trashPath } from '../store/trash.ts'
+import { createPair } from './pair.ts'
+
+/** Gives a label a HEAD on this base. head.toml comes last: without it there is none. The caller holds the label's lock. */
+export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {
+  clearHalfMade(store, label)
+  makeDirectory(paths.label(store, label))
+  createPair(paths.label(store, label), { base, generation: 1 }, openCommitImage(store, base))
+  syncFileSystem(store.path)
+  const head: HeadRecord = {
+    base,
+    lastCommit: base,
+    generation: 1,
+    state: { kind: 'clean' },
+    still: undefined,
+    bootId: '',
+    changes: undefined,
+  }
+  writeHead(store, label, head)
+  return head
+}
+
+/** What a creation that was cut off left: empty directories. Anything else there was somebody's data and is not touched. */
+function clearHalfMade(store: Store, label: Label): void {
+  for (const path of [paths.upper(store, label), paths.work(store, label)]) {
+    if (!exists(path)) continue
+    if (listNames(path).length > 0) {
+      throw new StratumError('integrity', `${label} has an upperdir with files but no head.toml. Nothing was changed`, {
+        hint: 'stratum fsck --repair writes it anew from what the upperdir says of itself',
+      })
+    }
+    rename(path, trashPath(store, 'half-made'))
+  }
+}

@@ -1,0 +1,89 @@
+import { isErrno } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { bootId } from '../host/boot.ts'
+import { close } from '../host/descriptors.ts'
+import { syncFileSystem } from '../host/files.ts'
+import { ATTRIBUTE, attachMount, setMountAttributes } from '../host/mount-api.ts'
+import { recordMount } from '../mounts/records.ts'
+import type { Label } from '../names/label.ts'
+import { toUser } from '../names/text.ts'
+import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
+import { headMounts } from './head-mounts.ts'
+import { checkPair } from './pair.ts'
+import { createHeadMount, headSource, isSuperblockGone } from './probe-superblock.ts'
+
+export interface MountHeadOptions {
+  readonly readOnly?: boolean
+  readonly allowSuidAndDevices?: boolean
+}
+
+/** A HEAD whose upperdir the kernel does not take over its base any more: it was copied, or the kernel's file handles changed. */
+export class CopiedHeadError extends StratumError {}
+
+/**
+ * Mounts HEAD. That it may be written to in this boot is durable before the first write can happen. The caller holds the label's lock and
+ * the store's shared one. @throws in-use, integrity, unsupported; CopiedHeadError, which `refreshCopiedHead` answers
+ */
+export async function mountHead(
+  store: Store,
+  label: Label,
+  head: HeadRecord,
+  mountpoint: string,
+  options: MountHeadOptions = {},
+): Promise<void> {
+  const [existing] = headMounts(store, label)
+  if (existing !== undefined) {
+    const since = existing.since === undefined ? '' : ` since ${existing.since}`
+    throw new StratumError(
+      'in-use',
+      `${label} is mounted at ${toUser(existing.mountpoint)}${since}: one HEAD has one mount`,
+      {
+        hint: `stratum unmount ${label}, or bind it elsewhere: mount --bind ${toUser(existing.mountpoint)} ${toUser(mountpoint)}`,
+        details: { mountpoint: toUser(existing.mountpoint) },
+      },
+    )
+  }
+  checkPair(label, paths.upper(store, label), paths.work(store, label), head)
+  const mount = createOrExplain(store, label, head, options.allowSuidAndDevices ?? false)
+  try {
+    if (options.readOnly) setMountAttributes(mount, ATTRIBUTE.readOnly)
+    if (head.bootId === '') writeHead(store, label, { ...head, bootId: bootId() })
+    const takeBack = await recordMount(headSource(store, label, head), mountpoint)
+    try {
+      attachMount(mount, mountpoint)
+    } catch (error) {
+      await takeBack()
+      throw error
+    }
+  } finally {
+    close(mount)
+  }
+}
+
+function createOrExplain(store: Store, label: Label, head: HeadRecord, allowSuidAndDevices: boolean): number {
+  try {
+    return createHeadMount(store, label, head, allowSuidAndDevices)
+  } catch (error) {
+    if (!isErrno(error, 'ESTALE')) throw error
+    throw new CopiedHeadError(
+      'integrity',
+      `the upperdir of ${label} was copied, or written by another kernel: the kernel does not take it as it is`,
+      { cause: error },
+    )
+  }
+}
+
+/**
+ * To be called when a mount of HEAD was seen to be gone: what was written is put on disk, and then a later boot has nothing to suspect.
+ * Does nothing while the superblock lives on somewhere.
+ */
+export function settleUnmounted(store: Store, label: Label): HeadRecord | undefined {
+  const head = readHead(store, label)
+  if (head === undefined || head.bootId !== bootId() || headMounts(store, label).length > 0) return head
+  if (!isSuperblockGone(store, label, head)) return head
+  syncFileSystem(store.path)
+  const settled = { ...head, bootId: '' }
+  writeHead(store, label, settled)
+  return settled
+}

@@ -1,0 +1,40 @@
+import { close } from '../host/descriptors.ts'
+import { isStratumError } from '../errors/stratum-error.ts'
+import { createLayeredMount } from '../mounts/layers.ts'
+import { formatMountSource } from '../mounts/source.ts'
+import type { Label } from '../names/label.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
+
+/**
+ * Whether no mount of this upperdir lives any more, in any namespace, attached or not: the kernel refuses a second mount of it with EBUSY
+ * as long as the first superblock exists. The caller holds the label's lock and has checked the pair.
+ */
+export function isSuperblockGone(store: Store, label: Label, head: HeadRecord): boolean {
+  try {
+    close(createHeadMount(store, label, head))
+    return true
+  } catch (error) {
+    if (isStratumError(error, 'in-use')) return false
+    throw error
+  }
+}
+
+/** HEAD's overlay, attached nowhere yet. @throws in-use while another one of it lives; ESTALE for a copied pair */
+export function createHeadMount(store: Store, label: Label, head: HeadRecord, allowSuidAndDevices = false): number {
+  return createLayeredMount({
+    image: paths.image(store, head.base),
+    objects: paths.objects(store),
+    source: headSource(store, label, head),
+    upper: { upperdir: paths.upper(store, label), workdir: paths.work(store, label) },
+    allowSuidAndDevices,
+  })
+}
+
+export function headSource(
+  store: Store,
+  label: Label,
+  { base, generation }: Pick<HeadRecord, 'base' | 'generation'>,
+): string {
+  return formatMountSource({ label, commit: base, store: store.id, generation, tag: undefined })
+}

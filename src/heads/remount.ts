@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LayerScan } from '../capture/scan-layer.ts'
+import { isErrno } from '../errors/errno.ts'
+import { isStratumError } from '../errors/stratum-error.ts'
+import { bootId } from '../host/boot.ts'
+import type { Freezer } from '../host/cgroup.ts'
+import { close } from '../host/descriptors.ts'
+import { statPath } from '../host/stat.ts'
+import { ATTRIBUTE, attachMount, setMountAttributes, setSuperblockReadOnly, unmount } from '../host/mount-api.ts'
+import { createLayeredMount } from '../mounts/layers.ts'
+import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import type { Label } from '../names/label.ts'
+import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
+import type { CaptureSession } from './capture-session.ts'
+import { beginFold, discardNext, finishFold, foldHead, prepareNext } from './fold.ts'
+import { type Frozen, freezeWriters, markReadOnly, markThawed } from './freeze.ts'
+import { headMounts } from './head-mounts.ts'
+import { viewSuperblock } from './holders.ts'
+import { headSource, isSuperblockGone } from './probe-superblock.ts'
+
+/** What became of HEAD's mount after a commit. */
+export type Remounted =
+  /** It has the new base and an empty upperdir, at the same place. */
+  | { readonly how: 'swapped' }
+  /** It was not mounted and has the new base. */
+  | { readonly how: 'folded' }
+  /** It stays as it is: nothing is lost, the new base comes when nobody uses it. */
+  | { readonly how: 'later'; readonly why: string }
+
+export interface RemountOptions {
+  /** The commit that becomes the base, and what HEAD's last commit is then. */
+  readonly to: CommitId
+  readonly lastCommit: CommitId
+  /** HEAD as it was captured: if anything moved since, it stays as it is. */
+  readonly scan: LayerScan
+  readonly session: CaptureSession
+  /** Groups of all who could write through the mount, to stand still for the moment of the change. */
+  readonly freezers: readonly Freezer[] | undefined
+  readonly maxPauseMs: number
+}
+
+const UMOUNT_LIMIT_MS = 500
+const UMOUNT_POLL_MS = 5
+
+/**
+ * Gives HEAD a new base on the fly, if the kernel proves that no write can be lost by it (docs/head.md 5: up to 200 changes against tight
+ * writers, no write lost). The caller holds the label's lock, has captured HEAD and moved the refs.
+ */
+export async function remountHead(store: Store, label: Label, options: RemountOptions): Promise<Remounted> {
+  const head = readHead(store, label) as HeadRecord
+  const mounts = headMounts(store, label)
+  if (mounts.length === 0) return foldIfGone(store, label, head, options)
+  const obstacle = severalViews(mounts)
+  if (obstacle !== undefined) return later(obstacle)
+  return swap({ store, label, head, mounted: mounts[0], options })
+}
+
+function later(why: string): Remounted {
+  return { how: 'later', why }
+}
+
+function foldIfGone(store: Store, label: Label, head: HeadRecord, { to, lastCommit }: RemountOptions): Remounted {
+  if (!isSuperblockGone(store, label, head)) return later('it is still mounted somewhere that is not seen from here')
+  foldHead(store, label, head, to, lastCommit)
+  return { how: 'folded' }
+}
+
+/** Why a mount that is seen in more than one place cannot be exchanged. */
+function severalViews(mounts: readonly Mounted[]): string | undefined {
+  if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => mountpoint).join(' and ')}`
+  const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
+  if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
+  return mountIds.size > 1 ? 'parts of it are mounted elsewhere too' : undefined
+}
+
+/** A mount of HEAD that is to be exchanged. */
+interface Exchange {
+  readonly store: Store
+  readonly label: Label
+  readonly head: HeadRecord
+  readonly mounted: Mounted
+  readonly options: RemountOptions
+}
+
+async function swap(exchange: Exchange): Promise<Remounted> {
+  const { store, label, head, mounted, options } = exchange
+  const { mountpoint } = mounted
+  const mark = prepareNext(store, label, head, options.to)
+  const source = headSource(store, label, mark)
+  const next = paths.next(store, label)
+  const fresh = createLayeredMount({
+    image: paths.image(store, options.to),
+    objects: paths.objects(store),
+    source,
+    upper: { upperdir: `${next}/head`, workdir: `${next}/work` },
+    allowSuidAndDevices: !mounted.noSuid,
+  })
+  try {
+    if (mounted.mountReadOnly) setMountAttributes(fresh, ATTRIBUTE.readOnly)
+    if (expire(mountpoint) === 'busy')
+      return giveUp(exchange, 'it is in use: a working directory, an open file or a socket is inside')
+    const why = await exchangeMounts(exchange, fresh)
+    if (why !== undefined) return giveUp(exchange, why)
+    await forgetMount(mountpoint)
+    await recordMount(source, mountpoint)
+    return { how: 'swapped' }
+  } finally {
+    close(fresh)
+  }
+}
+
+function giveUp({ store, label }: Exchange, why: string): Remounted {
+  discardNext(store, label)
+  return later(why)
+}
+
+/** While writers stand still and the kernel lets nobody write. Returns why it was not done, or nothing. */
+async function exchangeMounts(exchange: Exchange, fresh: number): Promise<string | undefined> {
+  const { store, label, mounted, options } = exchange
+  const { mountpoint } = mounted
+  const endAt = performance.now() + options.maxPauseMs
+  markReadOnly(store, label, mountpoint)
+  let frozen: Frozen | undefined
+  try {
+    if (options.freezers !== undefined)
+      frozen = freezeWriters(store, label, { freezers: options.freezers, moves: [] }, options.maxPauseMs)
+    setSuperblockReadOnly(mountpoint, true)
+    const why = await stillSame(options, mountpoint, endAt)
+    if (why === undefined) await putInPlace(exchange, fresh)
+    else setSuperblockReadOnly(mountpoint, false)
+    return why
+  } catch (error) {
+    if (isErrno(error, 'EBUSY')) return 'somebody has a file open for writing'
+    if (isErrno(error, 'EINVAL')) return 'the kernel cannot exchange this mount'
+    if (isStratumError(error, 'timeout')) return error.message
+    throw error
+  } finally {
+    frozen?.thaw()
+    markThawed(store, label)
+  }
+}
+
+/** The old superblock is read-only and holds nothing that the new base lacks. From the decision on, recovery would finish this. */
+async function putInPlace({ store, label, head, mounted, options }: Exchange, fresh: number): Promise<void> {
+  const { mountpoint } = mounted
+  const folding = beginFold(store, label, readHead(store, label) ?? head, options.to, options.lastCommit)
+  try {
+    attachMount(fresh, mountpoint, true)
+  } catch (error) {
+    writeHead(store, label, { ...folding, state: { kind: 'clean' }, lastCommit: head.lastCommit })
+    setSuperblockReadOnly(mountpoint, false)
+    throw error
+  }
+  await unmountTop(mountpoint)
+  const folded = finishFold(store, label, folding)
+  writeHead(store, label, { ...folded, bootId: bootId(), still: undefined })
+}
+
+/** Nobody can write now: whether HEAD is what was captured, and nobody is inside. */
+async function stillSame(
+  { session, scan }: RemountOptions,
+  mountpoint: string,
+  endAt: number,
+): Promise<string | undefined> {
+  try {
+    const { moved } = await session.scan(scan, { endAt })
+    if (moved.length > 0) return 'it was written to since it was committed'
+    return expire(mountpoint) === 'busy' ? 'somebody is inside' : undefined
+  } catch (error) {
+    if (isStratumError(error, 'timeout')) return 'looking whether it changed took too long'
+    throw error
+  }
+}
+
+/** Whether anybody uses a mount, asked without disturbing it. Twice in a row would unmount it, so the mount is touched in between. */
+function expire(mountpoint: string): 'idle' | 'busy' {
+  statPath(`${mountpoint}/.`)
+  try {
+    unmount(mountpoint, 'expire')
+  } catch (error) {
+    if (isErrno(error, 'EAGAIN')) return 'idle'
+    if (isErrno(error, 'EBUSY')) return 'busy'
+    throw error
+  }
+  throw new Error(`${mountpoint} was unmounted by asking whether it is in use`)
+}
+
+/** The old mount is read-only: whoever entered it at the last moment keeps reading, and a write fails loudly. */
+export async function unmountTop(mountpoint: string): Promise<void> {
+  for (const end = performance.now() + UMOUNT_LIMIT_MS; ; await sleep(UMOUNT_POLL_MS)) {
+    try {
+      return unmount(mountpoint)
+    } catch (error) {
+      if (!isErrno(error, 'EBUSY')) throw error
+      if (performance.now() >= end) return unmount(mountpoint, 'detach')
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import { errorOf } from './libc.ts'
+import os from 'node:os'
+
+/**
+ * Every call in this folder that changes something names itself here first. Tests let the process die, stop or fail at the n-th such
+ * call (`STRATUM_FAULT=kill@17`, `stop@17`, `ENOSPC@17`), or count them (`count@FILE`). Without the variable nothing happens.
+ */
+export interface Fault {
+  action: string
+  at: number
+  /** Calls so far, of all threads. */
+  counter: Int32Array
+}
+
+let fault: Fault | undefined
+
+export function step(call: string): void {
+  if (fault !== undefined) trigger(fault, call)
+}
+
+/** Sets the fault that the environment asks for; `inherited` is that of the thread that started this one. */
+export function armFaults(text: string | undefined, inherited?: Fault): void {
+  if (inherited !== undefined) fault = inherited
+  const [action, at] = (text ?? '').split('@')
+  if (inherited === undefined && at !== undefined)
+    fault = { action, at: Number(at), counter: new Int32Array(new SharedArrayBuffer(4)) }
+}
+
+/** For the threads that this one starts. */
+export function armedFault(): Fault | undefined {
+  return fault
+}
+
+/** How many changing calls there were. */
+export function stepsTaken(): number {
+  return fault === undefined ? 0 : Atomics.load(fault.counter, 0)
+}
+
+function trigger({ action, at, counter }: Fault, call: string): void {
+  const number = Atomics.add(counter, 0, 1) + 1
+  if (number !== at) return
+  if (action === 'kill') process.kill(process.pid, 'SIGKILL')
+  else if (action === 'stop') process.kill(process.pid, 'SIGSTOP')
+  else throw errorOf(os.constants.errno[action as keyof typeof os.constants.errno] ?? 5, call)
+}

@@ -1,0 +1,33 @@
+import { readText, readTextIfExists } from './files.ts'
+import { statDescriptor } from './stat.ts'
+
+/** One process as people know it. */
+export interface ProcessName {
+  readonly pid: number
+  readonly command: string
+}
+
+/** Who holds an flock on the file behind this descriptor, from /proc/locks; processes of other pid namespaces are not listed. */
+export function lockHolders(descriptor: number): ProcessName[] {
+  const { inode } = statDescriptor(descriptor)
+  const holders = new Map<number, ProcessName>()
+  for (const line of readText('/proc/locks').split('\n')) {
+    const fields = line.trim().split(/\s+/)
+    if (fields[1] !== 'FLOCK' || fields[5]?.split(':')[2] !== String(inode)) continue
+    const pid = Number(fields[4])
+    if (pid > 0 && pid !== process.pid) holders.set(pid, { pid, command: commandOf(pid) })
+  }
+  return [...holders.values()]
+}
+
+/** The command line of a process, cut to a readable length. */
+export function commandOf(pid: number): string {
+  const line = readTextIfExists(`/proc/${pid}/cmdline`) ?? ''
+  const text = line.replaceAll('\0', ' ').trim() || (readTextIfExists(`/proc/${pid}/comm`) ?? '').trim()
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text
+}
+
+export function describeProcesses(list: readonly ProcessName[]): string {
+  const shown = list.slice(0, 5).map(({ pid, command }) => `pid ${pid}${command === '' ? '' : ` (${command})`}`)
+  return list.length > shown.length ? `${shown.join(', ')} and ${list.length - shown.length} more` : shown.join(', ')
+}

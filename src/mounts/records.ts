@@ -1,0 +1,141 @@
+import fs from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { makeDirectories, readTextIfExists } from '../host/files.ts'
+import { waitForLock } from '../host/locks.ts'
+import { readMounts } from '../host/mountinfo.ts'
+import type { Label } from '../names/label.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import type { Tag } from '../names/tag.ts'
+import type { Store } from '../store/layout.ts'
+import { type MountSource, parseMountSource } from './source.ts'
+
+/** A mount of a label, as the kernel shows it to this process. */
+export interface Mounted {
+  readonly mountpoint: string
+  readonly label: Label
+  readonly commit: CommitId
+  /** Of a HEAD; undefined for a read-only mount. */
+  readonly generation: number | undefined
+  readonly tag: Tag | undefined
+  readonly readOnly: boolean
+  /** The mount itself is read-only, whatever its superblock is. */
+  readonly mountReadOnly: boolean
+  readonly noSuid: boolean
+  /** RFC 3339 and process, as far as the state file knows them. */
+  readonly since: string | undefined
+  readonly pid: number | undefined
+  /** The kernel's number of the superblock: several mounts can show one. */
+  readonly device: string
+  readonly source: MountSource
+}
+
+/** One line of /run/stratum/state. It only adds what mountinfo does not tell; mountinfo decides what is mounted. */
+interface MountRecord {
+  readonly key: string
+  readonly source: string
+  readonly mountpoint: string
+  readonly time: string
+  readonly pid: number
+  readonly removed?: true
+}
+
+const FOLDER = '/run/stratum'
+const FOLDER_VARIABLE = 'STRATUM_RUN'
+const LOCK_LIMIT_MS = 5_000
+/** With more lines than this per record that still counts, the file is written anew. */
+const COMPACT_FACTOR = 4
+
+export function runFolder(): string {
+  return process.env[FOLDER_VARIABLE] ?? FOLDER
+}
+
+function stateFile(): string {
+  return `${runFolder()}/state`
+}
+
+/** Notes a mount before it is made. Returns what takes the note back. No fsync: the file dies with the boot anyway. */
+export async function recordMount(source: string, mountpoint: string): Promise<() => Promise<void>> {
+  const record: MountRecord = {
+    key: randomBytes(6).toString('hex'),
+    source,
+    mountpoint,
+    time: new Date().toISOString(),
+    pid: process.pid,
+  }
+  await append(record)
+  return () => append({ ...record, removed: true })
+}
+
+/** Strikes the notes of a mountpoint. */
+export async function forgetMount(mountpoint: string): Promise<void> {
+  for (const record of readRecords()) if (record.mountpoint === mountpoint) await append({ ...record, removed: true })
+}
+
+async function append(record: MountRecord): Promise<void> {
+  makeDirectories(runFolder(), 0o755)
+  const file = fs.openSync(stateFile(), 'a', 0o600)
+  try {
+    if (await waitForLock(file, 'exclusive', LOCK_LIMIT_MS)) {
+      fs.writeSync(file, `${JSON.stringify(record)}\n`)
+      compact()
+    }
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+/** Records of this boot that were not removed. What cannot be read is passed over: mountinfo knows what is mounted. */
+function readRecords(): MountRecord[] {
+  const records = new Map<string, MountRecord>()
+  for (const line of readTextIfExists(stateFile())?.split('\n') ?? []) {
+    const record = parseRecord(line)
+    if (record?.removed) records.delete(record.key)
+    else if (record !== undefined) records.set(record.key, record)
+  }
+  return [...records.values()]
+}
+
+function parseRecord(line: string): MountRecord | undefined {
+  try {
+    const record = JSON.parse(line) as MountRecord
+    return typeof record.key === 'string' && typeof record.mountpoint === 'string' ? record : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function compact(): void {
+  const lines = (readTextIfExists(stateFile())?.split('\n').length ?? 1) - 1
+  const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
+  const live = readRecords().filter(({ mountpoint }) => mounted.has(mountpoint))
+  if (lines < 64 || lines < live.length * COMPACT_FACTOR) return
+  fs.writeFileSync(stateFile(), live.map(record => `${JSON.stringify(record)}\n`).join(''))
+}
+
+/** The mounts of a store, in the order in which they were made. */
+export function listMounted(store: Store): Mounted[] {
+  const records = new Map(readRecords().map(record => [`${record.source} ${record.mountpoint}`, record]))
+  return readMounts().flatMap(({ type, source: text, mountpoint, device, options, superOptions }) => {
+    const source = type === 'overlay' ? parseMountSource(text) : undefined
+    if (source === undefined || source.store !== store.id) return []
+    const { label, commit, generation, tag } = source
+    const record = records.get(`${text} ${mountpoint}`)
+    const mountReadOnly = options.includes('ro')
+    return [
+      {
+        mountpoint,
+        label,
+        commit,
+        generation,
+        tag,
+        readOnly: mountReadOnly || superOptions.includes('ro'),
+        mountReadOnly,
+        noSuid: options.includes('nosuid'),
+        since: record?.time,
+        pid: record?.pid,
+        device,
+        source,
+      },
+    ]
+  })
+}

@@ -1,0 +1,84 @@
+import { isErrno } from '../errors/errno.ts'
+import { close, createFileAt, openDirectory, renameAt, unlinkAt } from '../host/descriptors.ts'
+import { makeDirectory, writeAll } from '../host/files.ts'
+import { statAt } from '../host/stat.ts'
+import { type Digest, verityOf } from '../hashes/verity.ts'
+import { objectName, paths, type Store } from '../store/layout.ts'
+
+/** Objects on their way into the store: written under their digests in a folder of the staging area, placed all together later. */
+export interface StagedObjects extends Disposable {
+  /** Descriptor of the folder. */
+  readonly folder: number
+  readonly path: string
+  /** What was written here, by digest. */
+  readonly written: Set<Digest>
+  /** Folders of objects that were found in the store: whoever put them there may not have made their names durable yet. */
+  readonly reliedOn: Set<string>
+  /** Whether the store has the object, with the right size, or it was written here. */
+  has(digest: Digest, size: number): boolean
+  /** Stores bytes unless they are there. */
+  put(bytes: Uint8Array): Digest
+  /** Takes a finished file of this folder as the object of that digest. */
+  adopt(name: string, digest: Digest, size: number): void
+  /** The name of a new file in the folder. */
+  newName(): string
+}
+
+const OBJECT_MODE = 0o444
+
+export function openStagedObjects(store: Store, path: string): StagedObjects {
+  makeDirectory(path)
+  const folder = openDirectory(path)
+  const objects = openDirectory(paths.objects(store))
+  const written = new Set<Digest>()
+  let files = 0
+  const reliedOn = new Set<string>()
+  const has = (digest: Digest, size: number): boolean => {
+    if (written.has(digest)) return true
+    if (sizeOf(objects, digest) !== size) return false
+    reliedOn.add(digest.slice(0, 2))
+    return true
+  }
+  return {
+    folder,
+    path,
+    written,
+    reliedOn,
+    has,
+    put(bytes) {
+      const digest = verityOf(bytes)
+      if (has(digest, bytes.length)) return digest
+      const file = createFileAt(folder, digest, OBJECT_MODE)
+      try {
+        writeAll(file, bytes)
+      } finally {
+        close(file)
+      }
+      written.add(digest)
+      return digest
+    },
+    adopt(name, digest, size) {
+      if (has(digest, size)) {
+        unlinkAt(folder, name)
+        return
+      }
+      renameAt(folder, name, folder, digest)
+      written.add(digest)
+    },
+    newName: () => `${files++}.part`,
+    [Symbol.dispose]() {
+      close(folder)
+      close(objects)
+    },
+  }
+}
+
+/** The size of an object, or -1. */
+function sizeOf(objects: number, digest: Digest): number {
+  try {
+    return statAt(objects, objectName(digest)).size
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return -1
+    throw error
+  }
+}

@@ -1,0 +1,91 @@
+import { type CapturedHead, captureHead } from '../heads/capture-head.ts'
+import { recoverHead } from '../heads/recover-head.ts'
+import { type Remounted, remountHead } from '../heads/remount.ts'
+import type { StillOptions } from '../heads/stand-still.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import type { Label } from '../names/label.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import { checkTagFor, type Tag } from '../names/tag.ts'
+import { toUser } from '../names/text.ts'
+import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
+import { moveRefs } from '../refs/move-refs.ts'
+import { requireLabel } from '../refs/resolve.ts'
+import { lockLabel, lockStore } from '../store/locks.ts'
+import { requireWritable } from '../store/open-store.ts'
+import { clearStaleStaging } from '../store/staging.ts'
+import { type Context, lockOptions } from './context.ts'
+import { movesForHeadCommit, requireFreeTag } from './record-commit.ts'
+
+export interface CommitRequest extends StillOptions {
+  readonly label: Label
+  readonly tag: Tag | undefined
+  readonly message: string | undefined
+  readonly allowUnclean: boolean
+}
+
+export interface CommitResult extends CapturedHead {
+  readonly label: Label
+  readonly tag: Tag | undefined
+  /** HEAD's last commit before. */
+  readonly parent: CommitId
+  /** HEAD was as its last commit. */
+  readonly unchanged: boolean
+  readonly remounted: Remounted
+}
+
+/** Makes a commit of HEAD. @throws not-found, exists (the tag), in-use, timeout, unclean, integrity, no-space */
+export async function commitHead(context: Context, request: CommitRequest): Promise<CommitResult> {
+  const { store } = context
+  const { label, tag } = request
+  requireWritable(store)
+  requireLabel(store, label)
+  using _label = await lockLabel(store, label, lockOptions(context))
+  using _store = await lockStore(store, 'shared', lockOptions(context))
+  const head = await recoverHead(store, label)
+  if (head === undefined)
+    throw new StratumError('not-found', `${label} has no HEAD to commit`, { hint: `stratum mount ${label} makes one` })
+  requireFreeTag(store, label, tag)
+  clearStaleStaging(store)
+  const remounted: { outcome: Remounted } = { outcome: { how: 'later', why: 'nothing changed' } }
+  const captured = await captureHead(
+    store,
+    label,
+    head,
+    { ...request, author: context.actor, signal: context.signal },
+    async (result, session) => {
+      record(context, request, result)
+      const { id } = result.commit.metadata
+      if (id === head.base) return
+      const options = {
+        to: id,
+        lastCommit: id,
+        scan: result.scan,
+        session,
+        freezers: request.freezers,
+        maxPauseMs: request.maxPauseMs,
+      }
+      remounted.outcome = await remountHead(store, label, options)
+    },
+  )
+  const unchanged = captured.commit.metadata.id === head.lastCommit
+  return { ...captured, label, tag, parent: head.lastCommit, unchanged, remounted: remounted.outcome }
+}
+
+function record(
+  { store, actor }: Context,
+  { label, tag, message, consistency }: CommitRequest,
+  captured: CapturedHead,
+): void {
+  const { id } = captured.commit.metadata
+  if (tag !== undefined) checkTagFor(tag, id)
+  const notes = {
+    consistency,
+    pauseMs: Math.round(captured.pauseMs * 10) / 10,
+    files: captured.changes.added + captured.changes.modified + captured.changes.removed,
+  }
+  const unstable = captured.unstable.length === 0 ? {} : { unstable: captured.unstable.map(toUser) }
+  const operation = { actor, operation: 'commit', notes, ...unstable, ...(message === undefined ? {} : { message }) }
+  moveRefs(store, label, operation, movesForHeadCommit(store, label, id, tag))
+  const head = readHead(store, label) as HeadRecord
+  writeHead(store, label, { ...head, changes: captured.changes })
+}

@@ -1,0 +1,205 @@
+import fs from 'node:fs'
+import { hasCommit } from '../commits/commit-store.ts'
+import { createCommit } from '../commits/create-commit.ts'
+import { isErrno, toStratumError } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { createHead } from '../heads/create-head.ts'
+import { mountHead } from '../heads/mount-head.ts'
+import { recoverHead } from '../heads/recover-head.ts'
+import { close } from '../host/descriptors.ts'
+import { listNames, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
+import { attachMount } from '../host/mount-api.ts'
+import { readMounts } from '../host/mountinfo.ts'
+import { createLayeredMount } from '../mounts/layers.ts'
+import { recordMount } from '../mounts/records.ts'
+import { formatMountSource } from '../mounts/source.ts'
+import { type CommitId, shortId } from '../names/commit-id.ts'
+import { type Label, labelFolder } from '../names/label.ts'
+import type { Reference } from '../names/reference.ts'
+import { LATEST, type Tag } from '../names/tag.ts'
+import { nodePath, toUser } from '../names/text.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
+import { newestCommit, requireLabel, resolveCommit } from '../refs/resolve.ts'
+import { readTag } from '../refs/tags.ts'
+import { paths, type Store } from '../store/layout.ts'
+import { lockLabel, lockStore } from '../store/locks.ts'
+import { createStaging } from '../store/staging.ts'
+import { emptyImage } from '../tree/append.ts'
+import type { Entry } from '../tree/entry.ts'
+import { mergeTree } from '../tree/merge.ts'
+import { type Context, lockOptions } from './context.ts'
+
+export interface MountRequest {
+  readonly reference: Reference
+  /** Absolute, latin1; undefined for a place below /run/user. */
+  readonly mountpoint: string | undefined
+  readonly readOnly: boolean
+  readonly allowSuidAndDevices: boolean
+  /** Of the caller, for the place below /run/user. */
+  readonly uid: number
+}
+
+export interface MountResult {
+  readonly label: Label
+  readonly commit: CommitId
+  readonly tag: Tag | undefined
+  readonly mountpoint: string
+  readonly writable: boolean
+}
+
+/** Mounts a label's HEAD, writable, or one of its commits, read-only (store.md 1 says what `latest` means). */
+export async function mountReference(context: Context, request: MountRequest): Promise<MountResult> {
+  const { store } = context
+  const { label } = request.reference
+  requireLabel(store, label)
+  using _label = await lockLabel(store, label, lockOptions(context))
+  using _store = await lockStore(store, 'shared', lockOptions(context))
+  const head = await recoverHead(store, label)
+  const opensHead = request.reference.kind === 'head' || (request.reference.name === LATEST && !request.readOnly)
+  if (opensHead) return mountWritable(context, request, head)
+  const { id, tag } = resolveCommit(store, request.reference)
+  const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, `${labelFolder(label)}:${tag ?? id}`)
+  prepareMountpoint(mountpoint)
+  await mountCommit(store, { label, id, tag, mountpoint, allowSuidAndDevices: request.allowSuidAndDevices })
+  return { label, commit: id, tag, mountpoint, writable: false }
+}
+
+async function mountWritable(
+  { store }: Context,
+  request: MountRequest,
+  existing: HeadRecord | undefined,
+): Promise<MountResult> {
+  const { label } = request.reference
+  const head = existing ?? createHead(store, label, requireBase(store, label))
+  if (request.reference.kind === 'name') requireLatestIsHead(store, label, head)
+  const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, labelFolder(label))
+  prepareMountpoint(mountpoint)
+  const { readOnly, allowSuidAndDevices } = request
+  await mountHead(store, label, head, mountpoint, { readOnly, allowSuidAndDevices })
+  return { label, commit: head.lastCommit, tag: undefined, mountpoint, writable: !readOnly }
+}
+
+function requireBase(store: Store, label: Label): CommitId {
+  const base = newestCommit(store, label)
+  if (base !== undefined) return base
+  throw new StratumError('not-found', `${label} has no commit that a HEAD could be based on`, {
+    hint: `stratum import <directory> --label ${label}`,
+  })
+}
+
+/** `latest` opens HEAD only while it is where HEAD is. @throws conflict, with both ways out */
+function requireLatestIsHead(store: Store, label: Label, head: HeadRecord): void {
+  const latest = readTag(store, label, LATEST)
+  if (latest === undefined)
+    throw new StratumError('not-found', `${label}:latest does not exist`, { hint: `stratum mount ${label} opens HEAD` })
+  if (latest === head.lastCommit) return
+  throw new StratumError(
+    'conflict',
+    `${label}:latest is ${shortId(latest)}, but HEAD is at ${shortId(head.lastCommit)}`,
+    {
+      hint: `Read-only as tagged: stratum mount ${label}:latest --read-only. HEAD set to it: stratum apply ${label}:latest <mountpoint>`,
+    },
+  )
+}
+
+interface CommitMount {
+  readonly label: Label
+  readonly id: CommitId
+  readonly tag: Tag | undefined
+  readonly mountpoint: string
+  readonly allowSuidAndDevices: boolean
+}
+
+/** Mounts a commit read-only. The caller holds the store's shared lock. @throws not-found, integrity, unsupported */
+export async function mountCommit(
+  store: Store,
+  { label, id, tag, mountpoint, allowSuidAndDevices }: CommitMount,
+): Promise<void> {
+  if (!hasCommit(store, id))
+    throw new StratumError('integrity', `${label}:${tag ?? shortId(id)} names a commit that is not in the store`, {
+      hint: 'stratum fsck lists what is missing',
+    })
+  const source = formatMountSource({ label, commit: id, store: store.id, generation: undefined, tag })
+  const mount = createLayeredMount({
+    image: paths.image(store, id),
+    objects: paths.objects(store),
+    source,
+    allowSuidAndDevices,
+  })
+  try {
+    const takeBack = await recordMount(source, mountpoint)
+    try {
+      attachMount(mount, mountpoint)
+    } catch (error) {
+      await takeBack()
+      throw toStratumError(error, `mounting at ${toUser(mountpoint)}`)
+    }
+  } finally {
+    close(mount)
+  }
+}
+
+export function defaultMountpoint(uid: number, name: string): string {
+  return `${process.env.STRATUM_RUN_USER ?? '/run/user'}/${uid}/stratum/${name}`
+}
+
+/** An empty directory, made if it is missing. @throws in-use (a mount, files), usage (no directory) */
+export function prepareMountpoint(mountpoint: string): void {
+  const occupied = readMounts().filter(mount => mount.mountpoint === mountpoint)
+  if (occupied.length > 0) {
+    throw new StratumError(
+      'in-use',
+      `${toUser(mountpoint)} is a mountpoint already (${toUser(occupied[occupied.length - 1].source)})`,
+      { hint: 'Unmount that first, or take another directory' },
+    )
+  }
+  try {
+    const stat = fs.statSync(nodePath(mountpoint), { throwIfNoEntry: false })
+    if (stat === undefined) return makeDirectories(mountpoint)
+    if (!stat.isDirectory()) throw new StratumError('usage', `${toUser(mountpoint)} is not a directory`)
+    if (listNames(mountpoint).length > 0)
+      throw new StratumError('in-use', `${toUser(mountpoint)} is not empty: what is in it would be hidden`, {
+        hint: 'Take an empty directory',
+      })
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR'))
+      throw new StratumError('usage', `${toUser(mountpoint)} is below something that is no directory`)
+    throw toStratumError(error, `using ${toUser(mountpoint)} as a mountpoint`)
+  }
+}
+
+/** The mountpoints that Stratum makes by itself go with their mount. */
+export function removeDefaultMountpoint(mountpoint: string): void {
+  if (/\/\d+\/stratum\/[^/]+$/.test(mountpoint)) removeEmptyDirectory(mountpoint)
+}
+
+const EMPTY_ROOT: Entry = {
+  mode: 0o040755,
+  uid: 0,
+  gid: 0,
+  seconds: 0,
+  nanoseconds: 0,
+  size: 0,
+  digest: undefined,
+  data: '',
+  device: 0,
+  xattrs: [],
+  linked: false,
+}
+
+/** The commit of an empty directory: what a new label begins with. */
+export async function createEmptyCommit(
+  store: Store,
+  root: Partial<Pick<Entry, 'mode' | 'uid' | 'gid'>> = {},
+): Promise<CommitId> {
+  using staging = createStaging(store)
+  const tree = mergeTree(emptyImage(), { entry: { ...EMPTY_ROOT, ...root } })
+  const { metadata } = await createCommit(store, staging, {
+    tree,
+    staged: [],
+    parent: undefined,
+    message: undefined,
+    author: undefined,
+  })
+  return metadata.id
+}

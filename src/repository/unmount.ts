@@ -1,0 +1,70 @@
+import { isErrno, toStratumError } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
+import { describeHolders, findHolders } from '../heads/holders.ts'
+import { settleUnmounted } from '../heads/mount-head.ts'
+import { recoverHead } from '../heads/recover-head.ts'
+import { unmount } from '../host/mount-api.ts'
+import { forgetMount, listMounted, type Mounted } from '../mounts/records.ts'
+import { type Label, quote } from '../names/label.ts'
+import { parseReference } from '../names/reference.ts'
+import { toUser } from '../names/text.ts'
+import type { Store } from '../store/layout.ts'
+import { lockLabel, lockStore } from '../store/locks.ts'
+import { type Context, lockOptions } from './context.ts'
+import { removeDefaultMountpoint } from './mount.ts'
+
+export interface UnmountResult {
+  readonly label: Label
+  readonly mountpoints: readonly string[]
+}
+
+/** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
+export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
+  const { store } = context
+  const mounts = findTarget(store, target)
+  const { label } = mounts[0]
+  using _label = await lockLabel(store, label, lockOptions(context))
+  using _store = await lockStore(store, 'shared', lockOptions(context))
+  await recoverHead(store, label)
+  for (const mounted of mounts) await unmountOne(mounted)
+  settleUnmounted(store, label)
+  return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint) }
+}
+
+function findTarget(store: Store, target: string): Mounted[] {
+  const mounted = listMounted(store)
+  if (target.startsWith('/')) {
+    const at = mounted.filter(({ mountpoint }) => mountpoint === target)
+    if (at.length > 0) return at.slice(-1)
+    throw new StratumError('not-found', `nothing of this store is mounted at ${toUser(target)}`, {
+      hint: 'stratum status shows what is mounted',
+    })
+  }
+  const reference = parseReference(target)
+  const meant = mounted.filter(({ label, generation, tag, commit }) => {
+    if (label !== reference.label) return false
+    if (reference.kind === 'head') return generation !== undefined
+    return generation === undefined && (tag === reference.name || commit.startsWith(reference.name))
+  })
+  if (meant.length === 0)
+    throw new StratumError('not-found', `${quote(target)} is not mounted`, {
+      hint: 'stratum status shows what is mounted',
+    })
+  return meant
+}
+
+async function unmountOne({ mountpoint, device, label, tag, generation }: Mounted): Promise<void> {
+  try {
+    unmount(mountpoint)
+  } catch (error) {
+    if (!isErrno(error, 'EBUSY')) throw toStratumError(error, `unmounting ${toUser(mountpoint)}`)
+    const holders = findHolders(device)
+    const who = holders.length > 0 ? describeHolders(holders) : 'somebody who is not to be seen from here'
+    const what = generation === undefined ? `${label}:${tag ?? ''}` : label
+    throw new StratumError('in-use', `${what} is in use at ${toUser(mountpoint)}: ${who}`, {
+      details: { holders: holders.map(({ pid }) => String(pid)) },
+    })
+  }
+  await forgetMount(mountpoint)
+  removeDefaultMountpoint(mountpoint)
+}

@@ -1,0 +1,45 @@
+import type { Digest } from '../hashes/verity.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import { type Label, labelFolder } from '../names/label.ts'
+import type { Tag } from '../names/tag.ts'
+
+/** An open store. `docs/format.md` 1 shows what is where. */
+export interface Store {
+  /** Absolute path, latin1, without a slash at its end. */
+  readonly path: string
+  /** A random UUID: what is written outside (mount records, CSI ids) names the store by it. */
+  readonly id: string
+  readonly readOnly: boolean
+}
+
+export const OBJECT_FOLDERS: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+
+/** A digest as a path below `objects`. */
+export function objectName(digest: Digest): string {
+  return `${digest.slice(0, 2)}/${digest.slice(2)}`
+}
+
+export const paths = {
+  settings: (root: string) => `${root}/stratum.toml`,
+  gate: (store: Store) => `${store.path}/gate`,
+  lock: (store: Store) => `${store.path}/lock`,
+  objects: (store: Store) => `${store.path}/objects`,
+  object: (store: Store, digest: Digest) => `${store.path}/objects/${objectName(digest)}`,
+  commits: (store: Store) => `${store.path}/commits`,
+  commit: (store: Store, id: CommitId) => `${store.path}/commits/${id}`,
+  image: (store: Store, id: CommitId) => `${store.path}/commits/${id}/commit.cfs`,
+  metadata: (store: Store, id: CommitId) => `${store.path}/commits/${id}/metadata.toml`,
+  refs: (store: Store) => `${store.path}/refs`,
+  label: (store: Store, label: Label) => `${store.path}/refs/${labelFolder(label)}`,
+  labelLock: (store: Store, label: Label) => `${paths.label(store, label)}/lock`,
+  log: (store: Store, label: Label) => `${paths.label(store, label)}/log`,
+  tags: (store: Store, label: Label) => `${paths.label(store, label)}/tags`,
+  tag: (store: Store, label: Label, tag: Tag) => `${paths.label(store, label)}/tags/${tag}`,
+  headFile: (store: Store, label: Label) => `${paths.label(store, label)}/head.toml`,
+  upper: (store: Store, label: Label) => `${paths.label(store, label)}/head`,
+  work: (store: Store, label: Label) => `${paths.label(store, label)}/work`,
+  next: (store: Store, label: Label) => `${paths.label(store, label)}/next`,
+  state: (store: Store) => `${store.path}/state`,
+  staging: (store: Store) => `${store.path}/staging`,
+  trash: (store: Store) => `${store.path}/trash`,
+} as const

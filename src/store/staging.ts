@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto'
+import { isErrno } from '../errors/errno.ts'
+import { close, openDirectory, openLockFileAt } from '../host/descriptors.ts'
+import { listNames, makeDirectory, removeEmptyDirectory, removeTree, rename } from '../host/files.ts'
+import { tryLock } from '../host/locks.ts'
+import { paths, type Store } from './layout.ts'
+
+/** A folder for writes in progress. Its owner file is locked for as long as its maker lives; after that anybody may clear it away. */
+export interface Staging extends Disposable {
+  readonly path: string
+  /** Removes the folder with what is left in it. */
+  discard(): void
+}
+
+const OWNER = 'owner'
+/** Suffix of a folder whose owner file is not locked yet. */
+const UNBORN = '.new'
+
+export function createStaging(store: Store): Staging {
+  const path = `${paths.staging(store)}/${randomBytes(8).toString('hex')}`
+  const owner = createOwned(`${path}${UNBORN}`)
+  rename(`${path}${UNBORN}`, path)
+  let open = true
+  const discard = (): void => {
+    if (!open) return
+    open = false
+    removeTree(path)
+    close(owner)
+  }
+  return { path, discard, [Symbol.dispose]: discard }
+}
+
+function createOwned(path: string): number {
+  for (;;) {
+    makeDirectory(path)
+    const owner = openOwner(path)
+    if (owner === undefined) continue // somebody took the folder for a dead one's and removed it
+    if (tryLock(owner, 'exclusive')) return owner
+    close(owner)
+  }
+}
+
+function openOwner(path: string): number | undefined {
+  let directory: number | undefined
+  try {
+    directory = openDirectory(path)
+    return openLockFileAt(directory, OWNER)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  } finally {
+    if (directory !== undefined) close(directory)
+  }
+}
+
+/** Clears away what dead processes left. Returns how many folders that were. */
+export function clearStaleStaging(store: Store): number {
+  let cleared = 0
+  for (const name of listNames(paths.staging(store))) {
+    const path = `${paths.staging(store)}/${name}`
+    if (name.endsWith(UNBORN) && removeEmptyDirectory(path)) cleared++
+    else if (isOwnerDead(path)) {
+      removeTree(path)
+      cleared++
+    }
+  }
+  return cleared
+}
+
+function isOwnerDead(path: string): boolean {
+  const owner = openOwner(path)
+  if (owner === undefined) return false
+  try {
+    return tryLock(owner, 'exclusive')
+  } finally {
+    close(owner)
+  }
+}
