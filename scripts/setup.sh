@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 stamp=node_modules/.setup-done
 if [ ! -f "$stamp" ] || ! cmp -s package-lock.json "$stamp"; then
-  echo "installing the dependencies (npm ci)" >&2
-  npm ci --no-progress --loglevel=error >&2
+  echo "installing the dependencies, as locked" >&2
+  # Not "npm ci": it refuses a lock file without the optional packages of platforms that some registries do not carry.
+  npm install --no-save --no-progress --loglevel=error >&2
   cp package-lock.json "$stamp"
 fi
 version=$(node_modules/.bin/node -v)
