@@ -9,6 +9,7 @@ import {
   readLinkAt,
 } from '../host/descriptors.ts'
 import {
+  isCharacterMode,
   isDirectoryMode,
   isRegularMode,
   isSymlinkMode,
@@ -37,6 +38,8 @@ export interface ImportOptions {
   /** ctime of a file that was touched before the walk: what changed later is not remembered. */
   readonly probe: bigint
   readonly mounts: MountsPolicy
+  /** Take overlayfs' whiteouts (character devices 0/0) for removals instead of refusing them. */
+  readonly whiteouts?: boolean
   readonly onFile?: (bytes: number) => void
 }
 
@@ -165,6 +168,10 @@ function importName(walk: Walk, place: Name): void {
 
 /** A symlink, device, fifo or socket. */
 function importSpecial(walk: Walk, place: Name, stat: Stat): void {
+  if (walk.whiteouts && isCharacterMode(stat.mode) && stat.device === 0) {
+    childChange(place.change, place.name).entry = null
+    return
+  }
   const data = isSymlinkMode(stat.mode) ? readLinkAt(place.parent.fd, place.name) : ''
   addFile(walk, place, {
     stat,
