@@ -1,5 +1,8 @@
 // Original file: proto/pluginregistration.proto
 
-export interface InfoRequest {}
 
-export interface InfoRequest__Output {}
+export interface InfoRequest {
+}
+
+export interface InfoRequest__Output {
+}

@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface ControllerGetCapabilitiesRequest {}
 
-export interface ControllerGetCapabilitiesRequest__Output {}
+export interface ControllerGetCapabilitiesRequest {
+}
+
+export interface ControllerGetCapabilitiesRequest__Output {
+}

@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface ControllerModifyVolumeResponse {}
 
-export interface ControllerModifyVolumeResponse__Output {}
+export interface ControllerModifyVolumeResponse {
+}
+
+export interface ControllerModifyVolumeResponse__Output {
+}

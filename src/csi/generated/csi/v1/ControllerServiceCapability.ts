@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface _csi_v1_ControllerServiceCapability_RPC {
-  type?: _csi_v1_ControllerServiceCapability_RPC_Type
+  'type'?: (_csi_v1_ControllerServiceCapability_RPC_Type);
 }
 
 export interface _csi_v1_ControllerServiceCapability_RPC__Output {
-  type: _csi_v1_ControllerServiceCapability_RPC_Type__Output
+  'type': (_csi_v1_ControllerServiceCapability_RPC_Type__Output);
 }
 
 // Original file: proto/csi.proto
@@ -28,7 +29,7 @@ export const _csi_v1_ControllerServiceCapability_RPC_Type = {
   GET_SNAPSHOT: 'GET_SNAPSHOT',
   GET_VOLUME_HEALTH: 'GET_VOLUME_HEALTH',
   LIST_VOLUME_HEALTH: 'LIST_VOLUME_HEALTH',
-} as const
+} as const;
 
 export type _csi_v1_ControllerServiceCapability_RPC_Type =
   | 'UNKNOWN'
@@ -66,15 +67,14 @@ export type _csi_v1_ControllerServiceCapability_RPC_Type =
   | 'LIST_VOLUME_HEALTH'
   | 17
 
-export type _csi_v1_ControllerServiceCapability_RPC_Type__Output =
-  (typeof _csi_v1_ControllerServiceCapability_RPC_Type)[keyof typeof _csi_v1_ControllerServiceCapability_RPC_Type]
+export type _csi_v1_ControllerServiceCapability_RPC_Type__Output = typeof _csi_v1_ControllerServiceCapability_RPC_Type[keyof typeof _csi_v1_ControllerServiceCapability_RPC_Type]
 
 export interface ControllerServiceCapability {
-  rpc?: _csi_v1_ControllerServiceCapability_RPC | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_ControllerServiceCapability_RPC | null);
+  'type'?: "rpc";
 }
 
 export interface ControllerServiceCapability__Output {
-  rpc?: _csi_v1_ControllerServiceCapability_RPC__Output | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_ControllerServiceCapability_RPC__Output | null);
+  'type'?: "rpc";
 }

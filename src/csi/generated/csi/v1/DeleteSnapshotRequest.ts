@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface DeleteSnapshotRequest {
-  snapshot_id?: string
-  secrets?: { [key: string]: string }
+  'snapshot_id'?: (string);
+  'secrets'?: ({[key: string]: string});
 }
 
 export interface DeleteSnapshotRequest__Output {
-  snapshot_id: string
-  secrets: { [key: string]: string }
+  'snapshot_id': (string);
+  'secrets': ({[key: string]: string});
 }

@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface DeleteVolumeGroupSnapshotResponse {}
 
-export interface DeleteVolumeGroupSnapshotResponse__Output {}
+export interface DeleteVolumeGroupSnapshotResponse {
+}
+
+export interface DeleteVolumeGroupSnapshotResponse__Output {
+}

@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface _csi_v1_GroupControllerServiceCapability_RPC {
-  type?: _csi_v1_GroupControllerServiceCapability_RPC_Type
+  'type'?: (_csi_v1_GroupControllerServiceCapability_RPC_Type);
 }
 
 export interface _csi_v1_GroupControllerServiceCapability_RPC__Output {
-  type: _csi_v1_GroupControllerServiceCapability_RPC_Type__Output
+  'type': (_csi_v1_GroupControllerServiceCapability_RPC_Type__Output);
 }
 
 // Original file: proto/csi.proto
@@ -13,7 +14,7 @@ export interface _csi_v1_GroupControllerServiceCapability_RPC__Output {
 export const _csi_v1_GroupControllerServiceCapability_RPC_Type = {
   UNKNOWN: 'UNKNOWN',
   CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT: 'CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT',
-} as const
+} as const;
 
 export type _csi_v1_GroupControllerServiceCapability_RPC_Type =
   | 'UNKNOWN'
@@ -21,15 +22,14 @@ export type _csi_v1_GroupControllerServiceCapability_RPC_Type =
   | 'CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT'
   | 1
 
-export type _csi_v1_GroupControllerServiceCapability_RPC_Type__Output =
-  (typeof _csi_v1_GroupControllerServiceCapability_RPC_Type)[keyof typeof _csi_v1_GroupControllerServiceCapability_RPC_Type]
+export type _csi_v1_GroupControllerServiceCapability_RPC_Type__Output = typeof _csi_v1_GroupControllerServiceCapability_RPC_Type[keyof typeof _csi_v1_GroupControllerServiceCapability_RPC_Type]
 
 export interface GroupControllerServiceCapability {
-  rpc?: _csi_v1_GroupControllerServiceCapability_RPC | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_GroupControllerServiceCapability_RPC | null);
+  'type'?: "rpc";
 }
 
 export interface GroupControllerServiceCapability__Output {
-  rpc?: _csi_v1_GroupControllerServiceCapability_RPC__Output | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_GroupControllerServiceCapability_RPC__Output | null);
+  'type'?: "rpc";
 }

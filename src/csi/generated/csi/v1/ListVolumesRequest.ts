@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface ListVolumesRequest {
-  max_entries?: number
-  starting_token?: string
+  'max_entries'?: (number);
+  'starting_token'?: (string);
 }
 
 export interface ListVolumesRequest__Output {
-  max_entries: number
-  starting_token: string
+  'max_entries': (number);
+  'starting_token': (string);
 }

@@ -1,11 +1,11 @@
 // Original file: proto/csi.proto
 
-import type { Long } from '@grpc/proto-loader'
+import type { Long } from '@grpc/proto-loader';
 
 export interface NodeExpandVolumeResponse {
-  capacity_bytes?: number | string | Long
+  'capacity_bytes'?: (number | string | Long);
 }
 
 export interface NodeExpandVolumeResponse__Output {
-  capacity_bytes: string
+  'capacity_bytes': (string);
 }

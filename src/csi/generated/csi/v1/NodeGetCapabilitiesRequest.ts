@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface NodeGetCapabilitiesRequest {}
 
-export interface NodeGetCapabilitiesRequest__Output {}
+export interface NodeGetCapabilitiesRequest {
+}
+
+export interface NodeGetCapabilitiesRequest__Output {
+}

@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface NodeGetInfoRequest {}
 
-export interface NodeGetInfoRequest__Output {}
+export interface NodeGetInfoRequest {
+}
+
+export interface NodeGetInfoRequest__Output {
+}

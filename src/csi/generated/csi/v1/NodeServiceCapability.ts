@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface _csi_v1_NodeServiceCapability_RPC {
-  type?: _csi_v1_NodeServiceCapability_RPC_Type
+  'type'?: (_csi_v1_NodeServiceCapability_RPC_Type);
 }
 
 export interface _csi_v1_NodeServiceCapability_RPC__Output {
-  type: _csi_v1_NodeServiceCapability_RPC_Type__Output
+  'type': (_csi_v1_NodeServiceCapability_RPC_Type__Output);
 }
 
 // Original file: proto/csi.proto
@@ -19,7 +20,7 @@ export const _csi_v1_NodeServiceCapability_RPC_Type = {
   VOLUME_MOUNT_GROUP: 'VOLUME_MOUNT_GROUP',
   GET_VOLUME_HEALTH: 'GET_VOLUME_HEALTH',
   GET_STORAGE_HEALTH: 'GET_STORAGE_HEALTH',
-} as const
+} as const;
 
 export type _csi_v1_NodeServiceCapability_RPC_Type =
   | 'UNKNOWN'
@@ -39,15 +40,14 @@ export type _csi_v1_NodeServiceCapability_RPC_Type =
   | 'GET_STORAGE_HEALTH'
   | 8
 
-export type _csi_v1_NodeServiceCapability_RPC_Type__Output =
-  (typeof _csi_v1_NodeServiceCapability_RPC_Type)[keyof typeof _csi_v1_NodeServiceCapability_RPC_Type]
+export type _csi_v1_NodeServiceCapability_RPC_Type__Output = typeof _csi_v1_NodeServiceCapability_RPC_Type[keyof typeof _csi_v1_NodeServiceCapability_RPC_Type]
 
 export interface NodeServiceCapability {
-  rpc?: _csi_v1_NodeServiceCapability_RPC | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_NodeServiceCapability_RPC | null);
+  'type'?: "rpc";
 }
 
 export interface NodeServiceCapability__Output {
-  rpc?: _csi_v1_NodeServiceCapability_RPC__Output | null
-  type?: 'rpc'
+  'rpc'?: (_csi_v1_NodeServiceCapability_RPC__Output | null);
+  'type'?: "rpc";
 }

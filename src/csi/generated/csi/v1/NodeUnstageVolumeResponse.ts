@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface NodeUnstageVolumeResponse {}
 
-export interface NodeUnstageVolumeResponse__Output {}
+export interface NodeUnstageVolumeResponse {
+}
+
+export interface NodeUnstageVolumeResponse__Output {
+}

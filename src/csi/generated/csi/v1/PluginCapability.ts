@@ -1,11 +1,12 @@
 // Original file: proto/csi.proto
 
+
 export interface _csi_v1_PluginCapability_Service {
-  type?: _csi_v1_PluginCapability_Service_Type
+  'type'?: (_csi_v1_PluginCapability_Service_Type);
 }
 
 export interface _csi_v1_PluginCapability_Service__Output {
-  type: _csi_v1_PluginCapability_Service_Type__Output
+  'type': (_csi_v1_PluginCapability_Service_Type__Output);
 }
 
 // Original file: proto/csi.proto
@@ -17,7 +18,7 @@ export const _csi_v1_PluginCapability_Service_Type = {
   GROUP_CONTROLLER_SERVICE: 'GROUP_CONTROLLER_SERVICE',
   SNAPSHOT_METADATA_SERVICE: 'SNAPSHOT_METADATA_SERVICE',
   SNAPSHOT_ACCESSIBILITY_CONSTRAINTS: 'SNAPSHOT_ACCESSIBILITY_CONSTRAINTS',
-} as const
+} as const;
 
 export type _csi_v1_PluginCapability_Service_Type =
   | 'UNKNOWN'
@@ -33,8 +34,7 @@ export type _csi_v1_PluginCapability_Service_Type =
   | 'SNAPSHOT_ACCESSIBILITY_CONSTRAINTS'
   | 5
 
-export type _csi_v1_PluginCapability_Service_Type__Output =
-  (typeof _csi_v1_PluginCapability_Service_Type)[keyof typeof _csi_v1_PluginCapability_Service_Type]
+export type _csi_v1_PluginCapability_Service_Type__Output = typeof _csi_v1_PluginCapability_Service_Type[keyof typeof _csi_v1_PluginCapability_Service_Type]
 
 // Original file: proto/csi.proto
 
@@ -42,29 +42,34 @@ export const _csi_v1_PluginCapability_VolumeExpansion_Type = {
   UNKNOWN: 'UNKNOWN',
   ONLINE: 'ONLINE',
   OFFLINE: 'OFFLINE',
-} as const
+} as const;
 
-export type _csi_v1_PluginCapability_VolumeExpansion_Type = 'UNKNOWN' | 0 | 'ONLINE' | 1 | 'OFFLINE' | 2
+export type _csi_v1_PluginCapability_VolumeExpansion_Type =
+  | 'UNKNOWN'
+  | 0
+  | 'ONLINE'
+  | 1
+  | 'OFFLINE'
+  | 2
 
-export type _csi_v1_PluginCapability_VolumeExpansion_Type__Output =
-  (typeof _csi_v1_PluginCapability_VolumeExpansion_Type)[keyof typeof _csi_v1_PluginCapability_VolumeExpansion_Type]
+export type _csi_v1_PluginCapability_VolumeExpansion_Type__Output = typeof _csi_v1_PluginCapability_VolumeExpansion_Type[keyof typeof _csi_v1_PluginCapability_VolumeExpansion_Type]
 
 export interface _csi_v1_PluginCapability_VolumeExpansion {
-  type?: _csi_v1_PluginCapability_VolumeExpansion_Type
+  'type'?: (_csi_v1_PluginCapability_VolumeExpansion_Type);
 }
 
 export interface _csi_v1_PluginCapability_VolumeExpansion__Output {
-  type: _csi_v1_PluginCapability_VolumeExpansion_Type__Output
+  'type': (_csi_v1_PluginCapability_VolumeExpansion_Type__Output);
 }
 
 export interface PluginCapability {
-  service?: _csi_v1_PluginCapability_Service | null
-  volume_expansion?: _csi_v1_PluginCapability_VolumeExpansion | null
-  type?: 'service' | 'volume_expansion'
+  'service'?: (_csi_v1_PluginCapability_Service | null);
+  'volume_expansion'?: (_csi_v1_PluginCapability_VolumeExpansion | null);
+  'type'?: "service"|"volume_expansion";
 }
 
 export interface PluginCapability__Output {
-  service?: _csi_v1_PluginCapability_Service__Output | null
-  volume_expansion?: _csi_v1_PluginCapability_VolumeExpansion__Output | null
-  type?: 'service' | 'volume_expansion'
+  'service'?: (_csi_v1_PluginCapability_Service__Output | null);
+  'volume_expansion'?: (_csi_v1_PluginCapability_VolumeExpansion__Output | null);
+  'type'?: "service"|"volume_expansion";
 }

@@ -1,5 +1,8 @@
 // Original file: proto/csi.proto
 
-export interface ProbeRequest {}
 
-export interface ProbeRequest__Output {}
+export interface ProbeRequest {
+}
+
+export interface ProbeRequest__Output {
+}

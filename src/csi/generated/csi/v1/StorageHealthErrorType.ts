@@ -4,7 +4,7 @@ export const StorageHealthErrorType = {
   UNKNOWN_STORAGE_HEALTH_ERROR_TYPE: 'UNKNOWN_STORAGE_HEALTH_ERROR_TYPE',
   STORAGE_DEGRADED: 'STORAGE_DEGRADED',
   STORAGE_UNREACHABLE: 'STORAGE_UNREACHABLE',
-} as const
+} as const;
 
 export type StorageHealthErrorType =
   | 'UNKNOWN_STORAGE_HEALTH_ERROR_TYPE'
@@ -14,4 +14,4 @@ export type StorageHealthErrorType =
   | 'STORAGE_UNREACHABLE'
   | 2
 
-export type StorageHealthErrorType__Output = (typeof StorageHealthErrorType)[keyof typeof StorageHealthErrorType]
+export type StorageHealthErrorType__Output = typeof StorageHealthErrorType[keyof typeof StorageHealthErrorType]

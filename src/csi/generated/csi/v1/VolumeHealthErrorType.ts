@@ -5,7 +5,7 @@ export const VolumeHealthErrorType = {
   DEGRADED: 'DEGRADED',
   INACCESSIBLE: 'INACCESSIBLE',
   DATA_LOSS: 'DATA_LOSS',
-} as const
+} as const;
 
 export type VolumeHealthErrorType =
   | 'UNKNOWN_VOLUME_HEALTH_TYPE'
@@ -17,4 +17,4 @@ export type VolumeHealthErrorType =
   | 'DATA_LOSS'
   | 3
 
-export type VolumeHealthErrorType__Output = (typeof VolumeHealthErrorType)[keyof typeof VolumeHealthErrorType]
+export type VolumeHealthErrorType__Output = typeof VolumeHealthErrorType[keyof typeof VolumeHealthErrorType]

@@ -1,9 +1,10 @@
 // Original file: null
 
+
 export interface BoolValue {
-  value?: boolean
+  'value'?: (boolean);
 }
 
 export interface BoolValue__Output {
-  value: boolean
+  'value': (boolean);
 }

@@ -1,9 +1,10 @@
 // Original file: null
 
+
 export interface StringValue {
-  value?: string
+  'value'?: (string);
 }
 
 export interface StringValue__Output {
-  value: string
+  'value': (string);
 }
