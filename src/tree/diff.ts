@@ -108,10 +108,10 @@ export function childrenOf({ image, node, change }: View): Map<string, View> {
   return children
 }
 
-/** Where a changed name's children come from in the image; see `Change`. */
+/** Where a changed name's children come from in the image; see `Change`. A file that becomes a directory has none. */
 function nodeBelow(change: Change, before: View | undefined): NodeId {
   if (change.from !== undefined) return change.from
-  return before?.node ?? 0
+  return before !== undefined && isDirectory(entryOfView(before).mode) ? before.node : 0
 }
 
 function sameAttributes(a: Entry, b: Entry): boolean {

@@ -3,8 +3,11 @@ import { StratumError } from '../errors/stratum-error.ts'
 import { toUser } from '../names/text.ts'
 import type { Content, Entry, FileAttributes } from './entry.ts'
 
-/** Limits of what an image can hold (docs/format.md 4); what is beyond them is refused by path, never stored as something else. */
-const XATTR_SET_BYTES_MAX = 32_767
+/**
+ * Limits of what an image can hold (docs/format.md 5); what is beyond them is refused by path, never stored as something else. composefs
+ * allows an inode 32,767 bytes of xattrs, of which its own two of a file take 161.
+ */
+const XATTR_SET_BYTES_MAX = 32_767 - 161
 const XATTR_ENTRY_BYTES = 7
 const XATTR_HEADER_BYTES = 12
 const XATTR_NAMES = /^(user\.|trusted\.|security\.|system\.posix_acl_(access|default)$)/
@@ -29,6 +32,8 @@ export function entryOf({ stat, xattrs, path }: Attributes, content: Content | u
       `${toUser(path)} is a character device 0/0, which an overlay shows as a missing file: it cannot be stored`,
     )
   }
+  if (!Number.isSafeInteger(stat.mtimeSeconds))
+    throw new StratumError('unsupported', `${toUser(path)} has a modification time that cannot be stored exactly`)
   return {
     mode: stat.mode,
     uid: stat.uid,
