@@ -157,7 +157,7 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   for (const [name, node] of names.files) {
     const written = merging.index.get(node)
     if (!children.has(name) && written !== undefined)
-      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`) })
+      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`, true) })
   }
   for (const [name, node] of names.directories) {
     if (children.has(name)) continue
@@ -167,9 +167,10 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   }
 }
 
-function fileEntry(merging: Merging, node: LayerNode, path: string): Entry {
+/** The names of an indexed inode that only the base has are not in its link count: several may remain where that is 1. */
+function fileEntry(merging: Merging, node: LayerNode, path: string, isIndexed = false): Entry {
   const { stat } = node
-  const linked = stat.links > 1
+  const linked = isIndexed || stat.links > 1
   const known = linked ? merging.entries.get(stat.inode) : undefined
   if (known !== undefined) return known
   reportTorn(merging, node, path)
