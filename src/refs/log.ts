@@ -3,7 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { appendDurable, truncateFile } from '../host/files.ts'
 import { nodePath } from '../names/text.ts'
-import type { CommitId } from '../names/commit-id.ts'
+import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 
@@ -58,7 +58,8 @@ export function lastLogEntry(store: Store, label: Label): LogEntry | undefined {
 function parseLine(line: string, label: Label, number: number): LogEntry {
   try {
     const entry = JSON.parse(line) as LogEntry
-    if (typeof entry.time !== 'string' || typeof entry.refs !== 'object') throw new Error('time or refs are missing')
+    if (typeof entry.time !== 'string' || !Object.values(entry.refs).every(isMove))
+      throw new Error('time or refs are wrong')
     return entry
   } catch (cause) {
     throw new StratumError(
@@ -67,6 +68,10 @@ function parseLine(line: string, label: Label, number: number): LogEntry {
       { cause },
     )
   }
+}
+
+function isMove(move: Partial<RefMove> | null): boolean {
+  return [move?.from, move?.to].every(end => end === null || (typeof end === 'string' && isCommitId(end)))
 }
 
 /** Cuts off the rest of an entry whose writing was interrupted, which may be in the middle of a character. */
