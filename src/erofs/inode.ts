@@ -1,5 +1,15 @@
 import { damaged, type Image, latin1, type NodeId } from './arena.ts'
-import { BLOCK, COMPACT_INODE, DIRENT_TYPE, EXTENDED_INODE, LAYOUT, SLOT, SYMLINK_BYTES_MAX, TYPE } from './format.ts'
+import {
+  BLOCK,
+  COMPACT_INODE,
+  CONTENT_BYTES_MAX,
+  DIRENT_TYPE,
+  EXTENDED_INODE,
+  LAYOUT,
+  SLOT,
+  SYMLINK_BYTES_MAX,
+  TYPE,
+} from './format.ts'
 
 /** The fields of one inode. Readers of many inodes pass the same object again and again. */
 export interface Inode {
@@ -69,11 +79,13 @@ export function readInode(image: Image, node: NodeId, into: Inode): Inode {
 }
 
 /** What was read from behind the end is undefined, and compares with nothing. */
-function checkInode({ arena }: Image, node: NodeId, { mode, size, headBytes, xattrBytes }: Inode): void {
+function checkInode({ arena }: Image, node: NodeId, { mode, size, layout, headBytes, xattrBytes }: Inode): void {
+  const type = mode >> 12
   const isInside = node * SLOT + headBytes + xattrBytes <= arena.bytes.length
-  if (!isInside || !(DIRENT_TYPE[mode >> 12] > 0)) throw damaged(`there is no inode ${node}`)
-  if (mode >> 12 === TYPE.symlink && size > SYMLINK_BYTES_MAX)
-    throw damaged(`the target of symlink ${node} is too long`)
+  if (!isInside || !(DIRENT_TYPE[type] > 0)) throw damaged(`there is no inode ${node}`)
+  if (type === TYPE.symlink && size > SYMLINK_BYTES_MAX) throw damaged(`the target of symlink ${node} is too long`)
+  if (type === TYPE.regular && layout !== LAYOUT.chunks && size > CONTENT_BYTES_MAX)
+    throw damaged(`file ${node} is too large to be in an image`)
 }
 
 /** The number of names of a node, as the image that it came from has it. */

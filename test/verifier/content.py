@@ -49,14 +49,13 @@ def verity_of_file(fd):
     hashes = []
     at = 0
     while at < size:
-        start = seek(fd, at, os.SEEK_DATA, size)
-        start -= start % BLOCK
+        data = seek(fd, at, os.SEEK_DATA, size)
+        start = size if data == size else data - data % BLOCK
         hashes.extend([ZERO_BLOCK_HASH] * ((start - at + BLOCK - 1) // BLOCK))
         at = start
-        if at >= size:
+        if data == size:
             break
-        end = seek(fd, at, os.SEEK_HOLE, size)
-        end = min(size, (end + BLOCK - 1) // BLOCK * BLOCK)
+        end = min(size, (seek(fd, data, os.SEEK_HOLE, size) + BLOCK - 1) // BLOCK * BLOCK)
         while at < end:
             piece = os.pread(fd, min(1 << 20, end - at), at)
             require(piece, "a file became shorter while it was read")

@@ -8,7 +8,7 @@ no packages.
     verify.py store DIRECTORY   checks everything in a store; --quick leaves out the bytes of objects
     verify.py digest FILE...    fs-verity digests
 
-The first three print JSON; with --entries each entry in hexadecimal, with --dump a dump, with --write FILE they write the image there too.
+The first three print JSON, or with --entries each entry in hexadecimal. --dump FILE and --write FILE write a dump and the image there.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("what", choices=["tree", "dump", "image", "store", "digest"])
     parser.add_argument("paths", nargs="+")
     parser.add_argument("--entries", action="store_true")
-    parser.add_argument("--dump", action="store_true")
+    parser.add_argument("--dump", metavar="FILE")
     parser.add_argument("--write", metavar="FILE")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
@@ -70,16 +70,17 @@ def read_tree(what, path):
 
 
 def show(root, options):
-    if options.entries:
-        for _, entry in entries(root):
-            print(entry.hex())
-    elif options.dump:
-        sys.stdout.buffer.writelines(line + b"\n" for line in format_dump(root))
     image = write_image(root)
     if options.write:
         with open(options.write, "wb") as file:
             file.write(image)
-    if not options.entries and not options.dump:
+    if options.dump:
+        with open(options.dump, "wb") as file:
+            file.writelines(line + b"\n" for line in format_dump(root))
+    if options.entries:
+        for _, entry in entries(root):
+            print(entry.hex())
+    else:
         print(json.dumps({**hash_tree(root), "image_digest": verity_of_bytes(image).hex()}, indent=1))
 
 
