@@ -1,5 +1,5 @@
 import { damaged, type Image, latin1, type NodeId } from './arena.ts'
-import { DIRENT, DT, NAME_BYTES_MAX, TYPE } from './format.ts'
+import { DIRENT, DIRENT_TYPE, DT, NAME_BYTES_MAX, SLOT, TYPE } from './format.ts'
 import { createInode, eachPiece, readInode } from './inode.ts'
 
 /** Is called with the offset and length of a name, the node it names and the type byte of the entry. */
@@ -25,10 +25,13 @@ export function eachName(image: Image, directory: NodeId, each: EachName): void 
       if (end <= nameAt || end > length || end - nameAt > NAME_BYTES_MAX)
         throw damaged(`directory ${directory} has a name that is none`)
       const node = u32[entry >>> 2]
+      const type = bytes[entry + 10]
+      if (type !== DIRENT_TYPE[u16[node * (SLOT / 2) + 2] >> 12])
+        throw damaged(`directory ${directory} has a name of another type than its inode`)
       // Inodes stand breadth-first, so a directory comes behind the one that it is in. That makes every walk end.
-      if (bytes[entry + 10] === DT.directory && node <= directory && !isDot(image, block + nameAt, end - nameAt))
+      if (type === DT.directory && node <= directory && !isDot(image, block + nameAt, end - nameAt))
         throw damaged(`directory ${directory} holds one that stands before it`)
-      each(block + nameAt, end - nameAt, node, bytes[entry + 10])
+      each(block + nameAt, end - nameAt, node, type)
       nameAt = end
     }
   })
