@@ -89,6 +89,7 @@ const LIST_TRIES = 4
 const ROOM_EVERY = 1024
 
 async function walkDirectory(walk: Walk, directory: OpenDirectory, path: string, change: Change): Promise<void> {
+  await walk.pool.room() // and every directory begins on an empty stack, however deep it lies
   change.children = new Map()
   let names = 0
   for (const { name, type } of listUntilStill(walk, directory.fd, path)) {
@@ -97,7 +98,6 @@ async function walkDirectory(walk: Walk, directory: OpenDirectory, path: string,
     if (type === D_TYPE.directory || type === D_TYPE.unknown) await walkSubdirectory(walk, place)
     else importName(walk, place)
   }
-  await walk.pool.room()
 }
 
 /** The names of a directory as two looks at it agreed. */

@@ -106,12 +106,13 @@ function findIndexed(base: Image, index: ReadonlyMap<NodeId, LayerNode>): Map<No
   const found = new Map<NodeId, IndexedNames>()
   const visit = (directory: NodeId): boolean => {
     const names: IndexedNames = { files: new Map(), directories: new Map() }
+    const below: [string, NodeId][] = []
     eachName(base, directory, (at, length, node, type) => {
       if (isDot(base, at, length)) return
-      if (type === DT.directory) {
-        if (visit(node)) names.directories.set(latin1(base.arena, at, length), node)
-      } else if (index.has(node)) names.files.set(latin1(base.arena, at, length), node)
+      if (type === DT.directory) below.push([latin1(base.arena, at, length), node])
+      else if (index.has(node)) names.files.set(latin1(base.arena, at, length), node)
     })
+    for (const [name, node] of below) if (visit(node)) names.directories.set(name, node)
     if (names.files.size + names.directories.size === 0) return false
     found.set(directory, names)
     return true

@@ -66,7 +66,9 @@ export function dumpOfImage(image: Image): string {
       linked: false,
     }
     lines.push(lineOf(path || '/', entry, inode.links))
-    if (type === 4) eachEntry(image, node, (name, child) => emit(child, `${path}/${escape(name)}`))
+    const children: [number, string][] = []
+    if (type === 4) eachEntry(image, node, (name, child) => children.push([child, `${path}/${escape(name)}`]))
+    for (const [child, at] of children) emit(child, at)
   }
   emit(image.root, '')
   return `${lines.join('\n')}\n`
