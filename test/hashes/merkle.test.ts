@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { createMerkleTree, treeDepth } from '../../src/hashes/merkle.ts'
 import { hexOf, sha256 } from '../../src/hashes/sha256.ts'
 

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { createVerityHasher, verityFromLeaves, verityOf } from '../../src/hashes/verity.ts'
 import { sha256 } from '../../src/hashes/sha256.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { parseMountInfo, readMounts } from '../../src/host/mountinfo.ts'
 
 test('each field is where proc_pid_mountinfo(5) says, whatever optional ones there are', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { isStratumError } from '../../src/errors/stratum-error.ts'
 import { type CommitId, isCommitId, isCommitPrefix } from '../../src/names/commit-id.ts'
 import { isLabel, type Label, labelFolder, labelOfFolder, parseLabel, quote } from '../../src/names/label.ts'
@@ -11,7 +11,7 @@ const HEX = '0123456789abcdef'
 const ALNUM = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const TAG_LETTERS = `${ALNUM}ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-`
 
-const word = fc.string({ unit: fc.constantFrom(...ALNUM), minLength: 1, maxLength: 8 })
+const word = fc.string({ unit: fc.constantFrom(...ALNUM.split('')), minLength: 1, maxLength: 8 })
 const separator = fc.oneof(
   fc.constantFrom('.', '_', '__'),
   fc.integer({ min: 1, max: 4 }).map(n => '-'.repeat(n)),
@@ -24,9 +24,9 @@ const labels = fc
   .map(parts => parts.join('/'))
   .filter(text => text.replaceAll('/', '%2F').length <= 255)
 const tags = fc
-  .string({ unit: fc.constantFrom(...TAG_LETTERS), minLength: 1, maxLength: 128 })
+  .string({ unit: fc.constantFrom(...TAG_LETTERS.split('')), minLength: 1, maxLength: 128 })
   .filter(text => !/^[.-]/.test(text) && text.toUpperCase() !== 'HEAD')
-const ids = fc.string({ unit: fc.constantFrom(...HEX), minLength: 64, maxLength: 64 })
+const ids = fc.string({ unit: fc.constantFrom(...HEX.split('')), minLength: 64, maxLength: 64 })
 
 function refuses(call: () => unknown, what: string): void {
   assert.throws(call, error => isStratumError(error, 'usage') && error.message.length < 400, what)

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { isLabel, type Label } from '../../src/names/label.ts'
+import { isLabel } from '../../src/names/label.ts'
 import { parseReference } from '../../src/names/reference.ts'
 import { fromUser } from '../../src/names/text.ts'
 import type { Context } from '../../src/repository/context.ts'
@@ -23,7 +23,7 @@ export function contextOf(store: Store): Context {
 export async function importInto(store: Store, label: string, directory: string): Promise<ImportResult> {
   if (!isLabel(label)) throw new Error(label)
   const request = {
-    label: label as Label,
+    label,
     path: fromUser(directory),
     tag: undefined,
     message: undefined,

@@ -8,7 +8,7 @@ import { dumpOfImage, normalizeDump } from './dump.ts'
 import { parseBytes } from './images.ts'
 import { imageBytes, importInto, objectFiles, withMount } from './imported.ts'
 import { oracleDump, oracleImage, oracleImageOfDirectory } from './oracle.ts'
-import { digestsOfProgram, verifyDirectory, type VerifiedTree } from './verifier.ts'
+import { digestsOfProgram, verifyDirectory, type VerifiedTree, verifyMount } from './verifier.ts'
 
 const reference = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'kept-')), 'reference.cfs')
 const STILL_TRIES = 4
@@ -91,7 +91,7 @@ export function splitLinks(dump: string): string {
 /** Asserts that the kernel shows at a mount of the commit what is in the directory, to the byte and nanosecond. */
 export async function assertMounted(store: Store, { commit, verified }: Kept): Promise<void> {
   await withMount(store, commit, mountpoint => {
-    const shown = verifyDirectory(mountpoint)
+    const shown = verifyMount(mountpoint)
     if (shown.dump !== verified.dump) assert.deepEqual(shown.dump.split('\n'), verified.dump.split('\n'))
     assert.equal(shown.id, commit.metadata.id)
     assertLinks(mountpoint)

@@ -163,7 +163,7 @@ function capability(random: Random): string {
 
 function randomName(random: Random): string {
   const length = random.pick([1, 2, 3, 8, 8, 20, 100, 255])
-  const letters = random.chance(0.3) ? undefined : [...'abcdef0123456789.-']
+  const letters = random.chance(0.3) ? undefined : 'abcdef0123456789.-'.split('')
   for (;;) {
     let name = ''
     for (let i = 0; i < length; i++)

@@ -27,6 +27,13 @@ export function verifyDirectory(directory: string): VerifiedTree {
   return verify('tree', directory)
 }
 
+/** The same of a mount, of which nobody needs an image. */
+export function verifyMount(mountpoint: string): Pick<VerifiedTree, 'id' | 'dump'> {
+  const dump = path.join(folder, 'dump')
+  const { id } = JSON.parse(run(['tree', mountpoint, '--no-image', '--dump', dump])) as Verified
+  return { id, dump: fs.readFileSync(dump, 'latin1') }
+}
+
 /** @param dump composefs-dump(5), latin1 */
 export function verifyDump(dump: string): VerifiedTree {
   const file = path.join(folder, 'input.dump')

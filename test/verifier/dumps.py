@@ -1,5 +1,6 @@
 """Trees as text: composefs-dump(5)."""
 
+import functools
 import re
 
 from content import require
@@ -14,10 +15,23 @@ def unescape(field):
     return ESCAPE.sub(lambda m: bytes.fromhex(m[1].decode()) if m[1] else ESCAPED[m[2]], field)
 
 
-def escape(data, special=b""):
+def escapes(special):
+    """What each byte is written as."""
     shown = {0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
     plain = set(range(0x21, 0x7F)) - set(special)
-    return b"".join(shown.get(byte) or (bytes([byte]) if byte in plain else b"\\x%02x" % byte) for byte in data)
+    return [shown.get(byte) or (bytes([byte]) if byte in plain else b"\\x%02x" % byte) for byte in range(256)]
+
+
+IN_FIELDS, IN_XATTRS = escapes(b""), escapes(b"=")
+
+
+@functools.lru_cache(maxsize=4096)
+def escape(data):
+    return b"".join(IN_FIELDS[byte] for byte in data)
+
+
+def escape_xattr(data):
+    return b"".join(IN_XATTRS[byte] for byte in data)
 
 
 def parse_dump(text):
@@ -91,7 +105,7 @@ def dump_line(path, inode, links):
     size = len(inode.data) if inode.type == SYMLINK else inode.size
     mtime = b"%d.%d" % (inode.seconds, inode.nanoseconds)
     head = b"%s %d %o %d %d %d %d" % (path, size, inode.mode, links, inode.uid, inode.gid, device_number(inode))
-    xattrs = [escape(name, b"=") + b"=" + escape(value, b"=") for name, value in sorted(inode.xattrs.items())]
+    xattrs = [escape_xattr(name) + b"=" + escape_xattr(value) for name, value in sorted(inode.xattrs.items())]
     return b" ".join([head, mtime, payload, content, digest, *xattrs])
 
 

@@ -8,7 +8,8 @@ no packages.
     verify.py store DIRECTORY   checks everything in a store; --quick leaves out the bytes of objects
     verify.py digest FILE...    fs-verity digests
 
-The first three print JSON, or with --entries each entry in hexadecimal. --dump FILE and --write FILE write a dump and the image there.
+The first three print JSON, or with --entries each entry in hexadecimal. --dump FILE and --write FILE write a dump and the image
+there; --no-image leaves the image and its digest out.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main():
     parser.add_argument("--entries", action="store_true")
     parser.add_argument("--dump", metavar="FILE")
     parser.add_argument("--write", metavar="FILE")
+    parser.add_argument("--no-image", action="store_true")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     sys.setrecursionlimit(10**6)
@@ -70,18 +72,21 @@ def read_tree(what, path):
 
 
 def show(root, options):
-    image = write_image(root)
-    if options.write:
-        with open(options.write, "wb") as file:
-            file.write(image)
-    if options.dump:
-        with open(options.dump, "wb") as file:
-            file.writelines(line + b"\n" for line in format_dump(root))
     if options.entries:
         for _, entry in entries(root):
             print(entry.hex())
-    else:
-        print(json.dumps({**hash_tree(root), "image_digest": verity_of_bytes(image).hex()}, indent=1))
+        return
+    hashes = hash_tree(root)
+    if not options.no_image:
+        image = write_image(root)
+        hashes["image_digest"] = verity_of_bytes(image).hex()
+        if options.write:
+            with open(options.write, "wb") as file:
+                file.write(image)
+    if options.dump:
+        with open(options.dump, "wb") as file:
+            file.writelines(line + b"\n" for line in format_dump(root))
+    print(json.dumps(hashes, indent=1))
 
 
 if __name__ == "__main__":
