@@ -13,7 +13,7 @@ import { createRandom } from '../support/random.ts'
 import { applyChanges, randomChanges, randomTree } from '../support/random-tree.ts'
 import { firstSeed, scaled } from '../support/scale.ts'
 
-const TREES = 2000
+const TREES = 1200
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'images-'))
 const reference = path.join(folder, 'reference.cfs')
 

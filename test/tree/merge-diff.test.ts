@@ -201,6 +201,81 @@ test('a subtree that moves takes everything below it along', () => {
   )
 })
 
+/** All paths of a tree but the root's. */
+function pathsOf(tree: Change, before = ''): string[] {
+  return [...(tree.children ?? [])].flatMap(([name, child]) => [before + name, ...pathsOf(child, `${before}${name}/`)])
+}
+
+function changeAt(tree: Change, path: string): Change {
+  return path.split('/').reduce((change, name) => change.children?.get(name) as Change, tree)
+}
+
+/** Moves some subtrees of a tree elsewhere and changes something in them, as changes of its image and plainly. */
+function randomMoves(random: Random, tree: Change, image: Image): { changes: Change; expected: Change } {
+  const changes: Change = {}
+  const expected = copyOf(tree)
+  const moved: string[] = []
+  for (let tries = random.pick([1, 3, 6]); tries > 0; tries--) {
+    const all = pathsOf(tree)
+    if (all.length === 0) break
+    const source = random.pick(all)
+    const isApart = (path: string): boolean =>
+      moved.every(other => !`${path}/`.startsWith(`${other}/`) && !`${other}/`.startsWith(`${path}/`))
+    const targets = ['', ...all].filter(path => {
+      const entry = path === '' ? tree.entry : changeAt(tree, path).entry
+      return entry && entry.mode >> 12 === 4 && !`${path}/`.startsWith(`${source}/`) && isApart(`${path}/x`)
+    })
+    if (!isApart(source) || targets.length === 0) continue
+    moved.push(source)
+    const target = random.pick(targets)
+    const name = `moved ${moved.length}`
+    const to = (at: Change): Change => childChange(target === '' ? at : walkTo(at, target), name)
+    walkTo(changes, source).entry = null
+    const change = to(changes)
+    change.from = findNode(image, source) as number
+    const subtree = copyOf(changeAt(tree, source))
+    const place = to(expected)
+    place.entry = subtree.entry ?? null
+    if (subtree.children !== undefined) place.children = subtree.children
+    if (subtree.entry && subtree.entry.mode >> 12 === 4 && random.chance(0.5)) {
+      childChange(change, 'new').entry = file('new')
+      childChange(place, 'new').entry = file('new')
+    }
+    const parent = source.includes('/') ? changeAt(expected, source.slice(0, source.lastIndexOf('/'))) : expected
+    parent.children?.delete(source.slice(source.lastIndexOf('/') + 1))
+  }
+  return { changes, expected }
+}
+
+function walkTo(change: Change, path: string): Change {
+  return path.split('/').reduce(childChange, change)
+}
+
+/** With entries as they are: they say which names are hard links. */
+function copyOf(change: Change): Change {
+  const copy: Change = change.entry === undefined ? {} : { entry: change.entry }
+  if (change.children) copy.children = new Map([...change.children].map(([name, child]) => [name, copyOf(child)]))
+  return copy
+}
+
+test('random subtrees that move give the tree that was made at once, and compare like it', () => {
+  eachSeed(TREES, (random, seed) => {
+    const tree = randomTree(random, random.pick([5, 40]))
+    const image = imageOfChange(tree)
+    const { changes, expected } = randomMoves(random, tree, image)
+    const merged = mergeTree(imageOfChange(tree), changes)
+    assert.deepEqual(hashTree(merged), hashesOfChange(expected), `seed ${seed}`)
+    assert.ok(
+      writeToMemory(merged).bytes.equals(writeToMemory(mergeTree(emptyImage(), expected)).bytes),
+      `seed ${seed}`,
+    )
+    const seen: string[] = []
+    eachDifference(viewImage(image), viewChanged(image, changes), ({ kind, path }) => seen.push(`${kind} ${path}`))
+    const wanted = differences(image, imageOfChange(expected)).map(({ kind, path }) => `${kind} ${path}`)
+    assert.deepEqual(seen, wanted, `seed ${seed}`)
+  })
+})
+
 test('a file that becomes a directory has nothing below it but what is put there', () => {
   for (const was of [file('some bytes that are no directory'), link('target'), objectFile('1', 100)]) {
     const before = imageOfChange(literal({ '': dir(), a: was }))
