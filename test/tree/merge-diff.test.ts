@@ -202,8 +202,16 @@ test('a subtree that moves takes everything below it along', () => {
 })
 
 /** All paths of a tree but the root's. */
-function pathsOf(tree: Change, before = ''): string[] {
-  return [...(tree.children ?? [])].flatMap(([name, child]) => [before + name, ...pathsOf(child, `${before}${name}/`)])
+function pathsOf(tree: Change): string[] {
+  const paths: string[] = []
+  const visit = (change: Change, before: string): void => {
+    for (const [name, child] of change.children ?? []) {
+      paths.push(before + name)
+      visit(child, `${before}${name}/`)
+    }
+  }
+  visit(tree, '')
+  return paths
 }
 
 function changeAt(tree: Change, path: string): Change {
