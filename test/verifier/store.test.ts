@@ -184,6 +184,17 @@ test('a store that Stratum made is as the page says', () => {
   assert.deepEqual({ commits, labels, refs }, { commits: 2, labels: 2, refs: 5 })
 })
 
+test('a store has the same modes whatever the umask of the caller', () => {
+  const store = fs.mkdtempSync(path.join(os.tmpdir(), 'umask-'))
+  const program = path.resolve(import.meta.dirname, '../../bin/stratum')
+  const source = path.dirname(program)
+  execFileSync('sh', ['-c', `umask 077; "${program}" import "${source}" --label app`], {
+    env: { ...process.env, STRATUM_STORE: store },
+    stdio: 'pipe',
+  })
+  assert.deepEqual(checkStore(store).problems, [])
+})
+
 for (const [what, { damage, found }] of Object.entries(DAMAGES)) {
   test(`the verifier finds ${what}`, () => {
     const store = fs.mkdtempSync(path.join(os.tmpdir(), 'damaged-'))
