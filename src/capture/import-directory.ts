@@ -9,6 +9,7 @@ import {
   readLinkAt,
 } from '../host/descriptors.ts'
 import {
+  isCharacterMode,
   isDirectoryMode,
   isRegularMode,
   isSymlinkMode,
@@ -37,6 +38,8 @@ export interface ImportOptions {
   /** ctime of a file that was touched before the walk: what changed later is not remembered. */
   readonly probe: bigint
   readonly mounts: MountsPolicy
+  /** Take overlayfs' whiteouts (character devices 0/0) for removals instead of refusing them. */
+  readonly whiteouts?: boolean
   readonly onFile?: (bytes: number) => void
 }
 
@@ -165,7 +168,11 @@ function importName(walk: Walk, place: Name): void {
 
 /** A symlink, device, fifo or socket. */
 function importSpecial(walk: Walk, place: Name, stat: Stat): void {
-  const { parent, name, path } = place
+  const { parent, name, path, change } = place
+  if (walk.whiteouts && isCharacterMode(stat.mode) && stat.device === 0) {
+    childChange(change, name).entry = null
+    return
+  }
   try {
     const data = isSymlinkMode(stat.mode) ? readLinkAt(parent.fd, name) : ''
     addFile(walk, place, { stat, xattrs: xattrsAt(parent.fd, name), content: { size: 0, digest: undefined, data } })

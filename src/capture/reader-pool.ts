@@ -1,5 +1,5 @@
 import type { StagedFolder } from '../objects/place-objects.ts'
-import { openStagedObjects, type StagedObjects } from '../objects/staged-objects.ts'
+import { hashOnlyObjects, openStagedObjects, type StagedObjects } from '../objects/staged-objects.ts'
 import type { Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
 import { type FileReading, readFile } from './read-file.ts'
@@ -26,8 +26,9 @@ const BATCH_FILES = 128
 const BATCH_BYTES = 8 << 20
 const BATCHES_PER_THREAD = 3
 
-export function createReaderPool(store: Store, staging: Staging, signal?: AbortSignal): ReaderPool {
-  const objects = openStagedObjects(store, `${staging.path}/objects`)
+/** @param staging where objects are written; undefined where only digests are wanted */
+export function createReaderPool(store: Store, staging: Staging | undefined, signal?: AbortSignal): ReaderPool {
+  const objects = staging === undefined ? hashOnlyObjects(store) : openStagedObjects(store, `${staging.path}/objects`)
   const asked = { files: 0, bytes: 0 }
   let batch: PendingFile[] = []
   let batchBytes = 0

@@ -40,7 +40,8 @@ interface Crew {
 
 const WORKERS_MAX = 8
 
-export function startReaderThreads(store: Store, staging: Staging, signal?: AbortSignal): ReaderThreads {
+/** @param staging undefined where only digests are wanted */
+export function startReaderThreads(store: Store, staging: Staging | undefined, signal?: AbortSignal): ReaderThreads {
   const crew: Crew = {
     workers: [],
     idle: [],
@@ -51,8 +52,9 @@ export function startReaderThreads(store: Store, staging: Staging, signal?: Abor
     failure: undefined,
     waiters: [],
   }
-  for (let i = 0; i < Math.min(os.availableParallelism(), WORKERS_MAX); i++)
-    startWorker(crew, { store, folder: `${staging.path}/objects-${i}`, fault: armedFault() })
+  for (let i = 0; i < Math.min(os.availableParallelism(), WORKERS_MAX); i++) {
+    startWorker(crew, { store, folder: staging && `${staging.path}/objects-${i}`, fault: armedFault() })
+  }
   signal?.addEventListener('abort', () => wake(crew), { once: true })
 
   const until = async (reached: () => boolean): Promise<void> => {

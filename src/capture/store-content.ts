@@ -21,6 +21,7 @@ const piece = small // never in use at the same time
  * bytes, whatever happens to the file meanwhile. `size` is what stat(2) said: no more is read, and less where the file was cut.
  */
 export function storeContent(objects: StagedObjects, file: number, size: number): Content {
+  if (size > SMALL_BYTES && objects.hashOnly) return { ...hashFile(file, size), data: '' }
   if (size > SMALL_BYTES) return { ...(storeClone(objects, file) ?? storeCopy(objects, file, size)), data: '' }
   const length = readFully(file, small, size, 0)
   const bytes = small.subarray(0, length)

@@ -6,8 +6,8 @@ import type { FileReading } from './read-file.ts'
 /** What a thread is started with. */
 export interface WorkerSetup {
   readonly store: Store
-  /** Its own folder for staged objects. */
-  readonly folder: string
+  /** Its own folder for staged objects; undefined where only digests are wanted. */
+  readonly folder: string | undefined
   readonly fault: Fault | undefined
 }
 

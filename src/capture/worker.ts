@@ -1,20 +1,23 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { armFaults } from '../host/faults.ts'
-import { openStagedObjects } from '../objects/staged-objects.ts'
+import { hashOnlyObjects, openStagedObjects } from '../objects/staged-objects.ts'
 import { readFile } from './read-file.ts'
 import type { ReadJob, WorkerReply, WorkerRequest, WorkerSetup } from './worker-protocol.ts'
 
 /** A thread that reads, hashes and stores files. */
 const { store, folder, fault } = workerData as WorkerSetup
 armFaults(undefined, fault)
-const objects = openStagedObjects(store, folder)
+const objects = folder === undefined ? hashOnlyObjects(store) : openStagedObjects(store, folder)
 
 parentPort?.on('message', (request: WorkerRequest) => {
   if (request !== 'finish') {
     reply(read(request))
     return
   }
-  reply({ kind: 'finished', staged: { path: folder, digests: [...objects.written], reliedOn: [...objects.reliedOn] } })
+  reply({
+    kind: 'finished',
+    staged: { path: objects.path, digests: [...objects.written], reliedOn: [...objects.reliedOn] },
+  })
   objects[Symbol.dispose]()
   parentPort?.close()
 })

@@ -6,13 +6,39 @@ const REFERENCE = 'label, label:tag or label:<commit id>'
 /** Every command, in the order of the help. */
 export const COMMANDS: readonly CommandSpec[] = [
   {
+    name: 'init',
+    group: 'Work',
+    summary: 'make a new label and mount its HEAD',
+    args: [
+      ['<label>', 'the new label'],
+      ['<mountpoint>', 'an empty directory, or with --migrate the one that becomes the first commit'],
+    ],
+    options: [
+      option(
+        '--migrate',
+        'make what is in the directory the first commit; it is kept beside it as <mountpoint>.pre-stratum',
+      ).default(false),
+      option('--remove-original', 'with --migrate: delete the directory afterwards').default(false),
+    ],
+    help: 'Examples:\n  stratum init saves /srv/saves\n  stratum init app /srv/app --migrate',
+    load: () => import('./commands/init.ts'),
+  },
+  {
     name: 'import',
     group: 'Work',
     summary: 'store a directory as a new commit of a label',
-    args: [['<directory>', 'what to store']],
+    args: [
+      ['<directory>', 'what to store'],
+      ['[label[:tag]]', 'with --bare: the label, and a new tag for the result'],
+    ],
     options: [
-      option('--label <label>', 'the label that gets the commit').makeOptionMandatory(),
+      option('--label <label>', 'the label that gets the commit'),
       option('--tag <tag>', 'a tag for the commit (else its id is the tag)'),
+      option(
+        '--bare',
+        'lay the directory over the current commit: directories merge, files replace, whiteouts delete',
+      ).default(false),
+      option('--onto <reference>', 'with --bare: what it is laid over'),
       MESSAGE(),
       option('--one-file-system', 'leave out what is mounted inside the directory').default(false),
       option('--include-mounts', 'take along what is mounted inside the directory')
@@ -72,5 +98,119 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--force', 'move the new tag if it exists elsewhere').default(false),
     ],
     load: () => import('./commands/tag.ts'),
+  },
+  {
+    name: 'apply',
+    group: 'Work',
+    summary: 'set HEAD back to a commit, where it is mounted',
+    args: [
+      ['<reference>', 'label:tag or label:<commit id>'],
+      ['<mountpoint>', "where the label's HEAD is mounted, or is to be"],
+    ],
+    options: [
+      option('--path <path>', 'only this file or directory, from the root of the tree'),
+      option('--no-save', 'refuse if there are changes that are not committed, instead of keeping them under a tag'),
+      option('--dry-run', 'only show what would change').default(false),
+    ],
+    help: 'What was not committed is kept as label:before-apply-<time>.',
+    load: () => import('./commands/apply.ts'),
+  },
+  {
+    name: 'remove',
+    group: 'Work',
+    summary: 'remove a tag, or a label with HEAD and all tags',
+    args: [['<label[:tag]>', 'the tag, or the whole label']],
+    options: [
+      option('--yes', 'do not ask before a label is removed').default(false),
+      option('--dry-run', 'only show what would go').default(false),
+    ],
+    load: () => import('./commands/remove.ts'),
+  },
+  {
+    name: 'list',
+    group: 'History',
+    summary: 'list the labels, or the tags of one',
+    args: [['[label]', 'a label']],
+    load: () => import('./commands/list.ts'),
+  },
+  {
+    name: 'status',
+    group: 'History',
+    summary: 'show where something is mounted and what is not committed',
+    args: [['[reference]', `${REFERENCE}; without one, everything that is mounted`]],
+    options: [option('--exit-code', 'exit with 20 if there are changes that are not committed').default(false)],
+    load: () => import('./commands/status.ts'),
+  },
+  {
+    name: 'log',
+    group: 'History',
+    summary: 'show what happened to a label, newest first',
+    args: [['<label>', 'a label']],
+    options: [option('-n, --number <count>', 'only so many').argParser(nonNegative)],
+    load: () => import('./commands/log.ts'),
+  },
+  {
+    name: 'diff',
+    group: 'History',
+    summary: 'show the files that differ between two trees',
+    args: [
+      ['<a>', `${REFERENCE}; a label alone is its HEAD as it is now`],
+      ['[b]', 'the other one; without it, what HEAD changed since its last commit or since <a>'],
+    ],
+    options: [option('--exit-code', 'exit with 20 if anything differs').default(false)],
+    help: '+ new   - gone   M other bytes or attributes   T another type',
+    load: () => import('./commands/diff.ts'),
+  },
+  {
+    name: 'show',
+    group: 'History',
+    summary: 'show what a commit is',
+    args: [['<reference>', REFERENCE]],
+    load: () => import('./commands/show.ts'),
+  },
+  {
+    name: 'ls',
+    group: 'History',
+    summary: 'list the files of a commit without mounting it',
+    args: [
+      ['<reference>', REFERENCE],
+      ['[path]', 'a directory or file in it'],
+    ],
+    options: [
+      option('-l, --long', 'with mode, owner, size and time').default(false),
+      option('-R, --recursive', 'with everything below').default(false),
+    ],
+    load: () => import('./commands/ls.ts'),
+  },
+  {
+    name: 'cat',
+    group: 'History',
+    summary: 'print a file of a commit without mounting it',
+    args: [
+      ['<reference>', REFERENCE],
+      ['<path>', 'the file'],
+    ],
+    load: () => import('./commands/cat.ts'),
+  },
+  {
+    name: 'doctor',
+    group: 'Help',
+    summary: 'check what this machine has and what is missing',
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
+    name: 'config',
+    group: 'Help',
+    summary: 'show every option, its value and where it comes from',
+    args: [['<show>', 'the word "show"']],
+    load: () => import('./commands/config.ts'),
+  },
+  {
+    name: 'completion',
+    group: 'Help',
+    summary: 'print the completion script for a shell',
+    args: [['[shell]', 'bash, zsh or fish']],
+    options: [option('--references', 'print labels and tags, for the script').default(false).hideHelp()],
+    load: () => import('./commands/completion.ts'),
   },
 ]

@@ -1,6 +1,7 @@
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { COMMANDS } from './commands.ts'
+import { applyConfig, readConfig } from './config.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { printError, printOutcome } from './output.ts'
 import { type CommandSpec, createProgram } from './program.ts'
@@ -10,8 +11,12 @@ import { VERSION } from '../version.ts'
 export async function main(argv: readonly string[]): Promise<number> {
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
-  const program = createProgram(COMMANDS, VERSION, async (spec, args, options) => {
-    status = await call(spec, args, options)
+  process.stdout.on('error', stopWhenNobodyReads)
+  const program = createProgram(COMMANDS, VERSION, {
+    configure: async command => applyConfig(command, await readConfig()),
+    async call(spec, args, options) {
+      status = await call(spec, args, options)
+    },
   })
   program.configureOutput({ outputError: () => undefined })
   if (argv.length === 0) {
@@ -28,6 +33,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/** `stratum log app | head` ends when head does. */
+function stopWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(process.exitCode ?? 0)
+}
+
 /** What the parser throws: help and version were printed; everything else is a wrong usage. */
 function asParsingError(error: unknown): StratumError | 'done' {
   const { code, message } = error as { code?: string; message: string }
@@ -42,6 +53,7 @@ async function call(spec: CommandSpec, args: readonly string[], options: Record<
   const { createProgressLine } = await import('./progress.ts')
   const progress = createProgressLine(process.stderr, showsProgress(style))
   const interrupt = listenForSignals()
+  if (process.env.STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(process.env.STRATUM_FAULT)
   try {
     const { run } = await spec.load()
     const invocation: Invocation = {

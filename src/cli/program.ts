@@ -42,10 +42,14 @@ export function nonNegative(text: string): number {
   return value
 }
 
-type Call = (spec: CommandSpec, args: readonly string[], options: Record<string, unknown>) => Promise<void>
+/** Before a command runs, `configure` may give its options values of a file. */
+interface Hooks {
+  configure(command: Commander): Promise<void>
+  call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<void>
+}
 
-/** The parser for all commands. `call` is called with the one that was named. */
-export function createProgram(specs: readonly CommandSpec[], version: string, call: Call): Commander {
+/** The parser for all commands. */
+export function createProgram(specs: readonly CommandSpec[], version: string, hooks: Hooks): Commander {
   const program = new Commander('stratum')
     .description('Commits, tags and a writable HEAD for directories, mounted by the kernel')
     .version(version, '-V, --version', 'print the version')
@@ -54,11 +58,11 @@ export function createProgram(specs: readonly CommandSpec[], version: string, ca
     .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .showSuggestionAfterError()
-  for (const spec of specs) program.addCommand(createCommand(spec, call))
+  for (const spec of specs) program.addCommand(createCommand(spec, hooks))
   return program
 }
 
-function createCommand(spec: CommandSpec, call: Call): Commander {
+function createCommand(spec: CommandSpec, hooks: Hooks): Commander {
   const command = new Commander(spec.name)
     .description(spec.summary)
     .helpGroup(`${spec.group}:`)
@@ -68,11 +72,12 @@ function createCommand(spec: CommandSpec, call: Call): Commander {
   for (const [name, description] of spec.args ?? []) command.addArgument(new Argument(name, description))
   for (const each of [...(spec.options ?? []), ...globalOptions()]) command.addOption(each)
   if (spec.help !== undefined) command.addHelpText('after', `\n${spec.help.trim()}`)
+  command.hook('preAction', () => hooks.configure(command))
   return command.action(async (...given: unknown[]) => {
     const args = given
       .slice(0, -2)
       .flat()
       .filter(value => value !== undefined) as string[]
-    await call(spec, args, command.opts())
+    await hooks.call(spec, args, command.opts())
   })
 }

@@ -47,6 +47,13 @@ function settledFiles({ root, index }: LayerScan): Set<ScannedNode> {
   return files
 }
 
+/** One look at HEAD for `status` and `diff`: nothing is written, and what was hashed is not remembered. */
+export async function scanHead(store: Store, label: Label, signal?: AbortSignal): Promise<LayerScan> {
+  await using pool = createReaderPool(store, undefined, signal)
+  const cache = openHashCache(hashCachePath(store, label, 'head'))
+  return scanLayer(paths.upper(store, label), paths.work(store, label), { pool, cache, probe: 0n, previous: undefined })
+}
+
 /** One cache for what was imported into a label, one for its HEAD. */
 export function hashCachePath(store: Store, label: Label, kind: 'import' | 'head'): string {
   return `${paths.state(store)}/hashes/${labelFolder(label)}.${kind}`

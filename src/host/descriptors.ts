@@ -71,6 +71,53 @@ export function makeDirectoryAt(directory: number, name: string, mode: number): 
   check(mkdirat(directory, cString(name), mode), 'mkdir', name)
 }
 
+const symlinkat = libc.func('int symlinkat(void *target, int directory, void *path)')
+const linkat = libc.func('int linkat(int from, void *source, int to, void *target, int flags)')
+const mknodat = libc.func('int mknodat(int directory, void *path, unsigned int mode, uint64_t device)')
+const fchownat = libc.func('int fchownat(int directory, void *path, unsigned int uid, unsigned int gid, int flags)')
+const fchmodat = libc.func('int fchmodat(int directory, void *path, unsigned int mode, int flags)')
+const utimensat = libc.func('int utimensat(int directory, void *path, void *times, int flags)')
+const AT_SYMLINK_NOFOLLOW = 0x100
+const UTIME_OMIT = 0x3ffffffen
+
+export function makeSymlinkAt(directory: number, name: string, target: string): void {
+  step('symlink')
+  check(symlinkat(cString(target), directory, cString(name)), 'symlink', name)
+}
+
+/** A device, fifo or socket; `device` as the kernel encodes it. */
+export function makeNodeAt(directory: number, name: string, mode: number, device: number): void {
+  step('mknod')
+  check(mknodat(directory, cString(name), mode, device), 'mknod', name)
+}
+
+export function linkAt(from: number, source: string, to: number, target: string): void {
+  step('link')
+  check(linkat(from, cString(source), to, cString(target), 0), 'link', target)
+}
+
+/** Owner of the name itself, a symlink not followed. */
+export function setOwnerAt(directory: number, name: string, uid: number, gid: number): void {
+  step('chown')
+  check(fchownat(directory, cString(name), uid, gid, AT_SYMLINK_NOFOLLOW), 'chown', name)
+}
+
+/** Permissions; follows symlinks, which have none. */
+export function setModeAt(directory: number, name: string, mode: number): void {
+  step('chmod')
+  check(fchmodat(directory, cString(name), mode & 0o7777, 0), 'chmod', name)
+}
+
+/** Modification time of the name itself; the access time stays. */
+export function setModificationTimeAt(directory: number, name: string, seconds: number, nanoseconds: number): void {
+  step('utimens')
+  const times = Buffer.alloc(32)
+  times.writeBigInt64LE(UTIME_OMIT, 8)
+  times.writeBigInt64LE(BigInt(seconds), 16)
+  times.writeBigInt64LE(BigInt(nanoseconds), 24)
+  check(utimensat(directory, cString(name), times, AT_SYMLINK_NOFOLLOW), 'utimensat', name)
+}
+
 export function unlinkAt(directory: number, name: string): void {
   step('unlink')
   check(unlinkat(directory, cString(name), 0), 'unlink', name)

@@ -1,7 +1,8 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
-import { check, cString, libc } from './libc.ts'
+import { check, libc } from './libc.ts'
+import { setModificationTimeAt } from './descriptors.ts'
 import { nodePath } from '../names/text.ts'
 
 /** Writing so that it is there after a power loss, and reading whole files. Paths are latin1 text. */
@@ -256,19 +257,10 @@ export function setImmutable(path: string, immutable: boolean): boolean {
   }
 }
 
-const utimensat = libc.func('int utimensat(int directory, void *path, void *times, int flags)')
-const AT_SYMLINK_NOFOLLOW = 0x100
-
 /** Sets the modification time to the nanosecond, of the name itself; the access time stays. */
 export function setModificationTime(path: string, seconds: number, nanoseconds: number): void {
-  step('utimens')
-  const times = Buffer.alloc(32)
-  times.writeBigInt64LE(BigInt(UTIME_OMIT), 8)
-  times.writeBigInt64LE(BigInt(seconds), 16)
-  times.writeBigInt64LE(BigInt(nanoseconds), 24)
-  check(utimensat(AT_FDCWD, cString(path), times, AT_SYMLINK_NOFOLLOW), 'utimensat', path)
+  setModificationTimeAt(AT_FDCWD, path, seconds, nanoseconds)
 }
-const UTIME_OMIT = 0x3ffffffe
 
 /** Owner and permissions of a directory or file. */
 export function setOwnerAndMode(path: string, uid: number, gid: number, mode: number): void {

@@ -7,6 +7,8 @@ import { objectName, paths, type Store } from '../store/layout.ts'
 
 /** Objects on their way into the store: written under their digests in a folder of the staging area, placed all together later. */
 export interface StagedObjects extends Disposable {
+  /** Only digests are wanted: nothing is written. */
+  readonly hashOnly: boolean
   /** Descriptor of the folder. */
   readonly folder: number
   readonly path: string
@@ -40,6 +42,7 @@ export function openStagedObjects(store: Store, path: string): StagedObjects {
     return true
   }
   return {
+    hashOnly: false,
     folder,
     path,
     written,
@@ -80,5 +83,22 @@ function sizeOf(objects: number, digest: Digest): number {
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return -1
     throw error
+  }
+}
+
+/** What `status` and `diff` need: digests of files, and nothing written. */
+export function hashOnlyObjects(store: Store): StagedObjects {
+  const objects = openDirectory(paths.objects(store))
+  return {
+    hashOnly: true,
+    folder: -1,
+    path: '',
+    written: new Set(),
+    reliedOn: new Set(),
+    has: (digest, size) => sizeOf(objects, digest) === size,
+    put: verityOf,
+    adopt: () => undefined,
+    newName: () => '',
+    [Symbol.dispose]: () => close(objects),
   }
 }

@@ -1,7 +1,7 @@
 import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
-import { importDirectory, type MountsPolicy } from '../capture/import-directory.ts'
+import { type Imported, importDirectory, type ImportOptions, type MountsPolicy } from '../capture/import-directory.ts'
 import { touchProbe } from '../capture/probe.ts'
-import { createReaderPool } from '../capture/reader-pool.ts'
+import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
@@ -74,26 +74,10 @@ async function readAndCommit(
   request: ImportRequest,
   staging: Staging,
 ): Promise<{ commit: CreatedCommit; unstable: string[] }> {
-  const { store, signal, onProgress, actor } = context
-  const cachePath = hashCachePath(store, request.label, 'import')
-  const probe = touchProbe(store)
-  const recorder = createHashRecorder()
-  await using pool = createReaderPool(store, staging, signal)
-  const done = { stage: 'reading', files: 0, bytes: 0 }
-  const { tree, unstable } = await importDirectory(store, request.path, {
-    pool,
-    cache: openHashCache(cachePath),
-    recorder,
-    probe,
-    mounts: request.mounts,
-    onFile(bytes) {
-      done.files++
-      done.bytes += bytes
-      onProgress?.(done)
-    },
-  })
-  const staged = await pool.finish()
-  onProgress?.({ ...done, stage: 'storing' })
+  const { store, actor } = context
+  await using reading = openImportReading(context, request.label, staging)
+  const { tree, unstable } = await reading.read(request.path, { mounts: request.mounts })
+  const staged = await reading.pool.finish()
   const merged = mergeTree(emptyImage(), tree)
   const commit = await createCommit(store, staging, {
     tree: merged,
@@ -102,11 +86,44 @@ async function readAndCommit(
     message: request.message,
     author: actor,
   })
-  recorder.save(cachePath)
+  reading.saveHashes()
   return { commit, unstable }
 }
 
-function requireDirectory(path: string, mounts: MountsPolicy): void {
+/** What reading a directory into the store needs: threads, the hashes of the last import, progress. */
+export interface ImportReading extends AsyncDisposable {
+  readonly pool: ReaderPool
+  read(path: string, options: Pick<ImportOptions, 'mounts' | 'whiteouts'>): Promise<Imported>
+  /** Remembers the hashes of files that held still, for the next import. */
+  saveHashes(): void
+}
+
+export function openImportReading(
+  { store, signal, onProgress }: Context,
+  label: Label,
+  staging: Staging,
+): ImportReading {
+  const cachePath = hashCachePath(store, label, 'import')
+  const probe = touchProbe(store)
+  const recorder = createHashRecorder()
+  const pool = createReaderPool(store, staging, signal)
+  const done = { stage: 'reading', files: 0, bytes: 0 }
+  const onFile = (bytes: number): void => {
+    done.files++
+    done.bytes += bytes
+    onProgress?.(done)
+  }
+  return {
+    pool,
+    read: (path, options) =>
+      importDirectory(store, path, { pool, cache: openHashCache(cachePath), recorder, probe, onFile, ...options }),
+    saveHashes: () => recorder.save(cachePath),
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  }
+}
+
+/** @throws usage where it is none, or a mount of ours that is not to be imported */
+export function requireDirectory(path: string, mounts: MountsPolicy): void {
   let stat: ReturnType<typeof statPath>
   try {
     stat = statPath(path)

@@ -1,41 +1,75 @@
+import { StratumError } from '../../errors/stratum-error.ts'
+import { shortId } from '../../names/commit-id.ts'
 import { parseLabel } from '../../names/label.ts'
+import { parseReference } from '../../names/reference.ts'
 import { parseTag } from '../../names/tag.ts'
 import { toUser } from '../../names/text.ts'
-import { importTree } from '../../repository/import.ts'
+import { importTree, type ImportResult } from '../../repository/import.ts'
+import { importBare } from '../../repository/import-bare.ts'
 import { count, formatBytes } from '../format.ts'
-import { absolute, type Command, openContext } from '../invocation.ts'
+import { absolute, type Command, type Invocation, openContext, type Outcome } from '../invocation.ts'
 
 interface Options {
-  readonly label: string
+  readonly label?: string
   readonly tag?: string
   readonly message?: string
+  readonly bare: boolean
+  readonly onto?: string
   readonly oneFileSystem: boolean
   readonly includeMounts: boolean
 }
 
-export const run: Command<Options> = async invocation => {
+export const run: Command<Options> = async invocation =>
+  invocation.options.bare ? layOver(invocation) : importNew(invocation)
+
+async function importNew(invocation: Invocation<Options>): Promise<Outcome> {
   const { args, options } = invocation
+  if (options.label === undefined || args.length > 1)
+    throw new StratumError('usage', 'import needs --label <label>', {
+      hint: 'stratum import <directory> --label <label>; over an existing label: stratum import --bare <directory> <label>',
+    })
   const label = parseLabel(options.label)
   const tag = options.tag === undefined ? undefined : parseTag(options.tag)
   const mounts = options.includeMounts ? 'include' : options.oneFileSystem ? 'skip' : 'refuse'
   const context = await openContext(invocation, { create: true })
-  const result = await importTree(context, { label, tag, path: absolute(args[0]), message: options.message, mounts })
-  const { metadata, isNew, unstable } = result
-  const reference = `${label}:${metadata.id}`
+  return outcomeOf(
+    await importTree(context, { label, tag, path: absolute(args[0]), message: options.message, mounts }),
+    [],
+  )
+}
+
+async function layOver(invocation: Invocation<Options>): Promise<Outcome> {
+  const { args, options } = invocation
+  const target = args[1] ?? options.label
+  if (target === undefined)
+    throw new StratumError('usage', 'import --bare needs the label behind the directory', {
+      hint: 'stratum import --bare <directory> <label[:tag]>',
+    })
+  const reference = parseReference(target)
+  const tag = reference.kind === 'name' ? reference.name : options.tag === undefined ? undefined : parseTag(options.tag)
+  const onto =
+    options.onto === undefined
+      ? undefined
+      : parseReference(options.onto.includes(':') ? options.onto : `${reference.label}:${options.onto}`)
+  const context = await openContext(invocation)
+  const { label } = reference
+  const result = await importBare(context, { label, path: absolute(args[0]), tag, onto, message: options.message })
+  const name = `${label}:${tag ?? shortId(result.metadata.id)}`
+  return outcomeOf(result, [
+    `laid over ${shortId(result.onto)}; a mounted HEAD stays as it is: stratum apply ${name} <mountpoint>`,
+  ])
+}
+
+function outcomeOf({ metadata, isNew, unstable, label, tag }: ImportResult, notes: readonly string[]): Outcome {
+  const { id, files, bytes } = metadata
+  const reference = `${label}:${id}`
   return {
-    json: {
-      label,
-      commit: metadata.id,
-      tag: tag ?? metadata.id,
-      isNew,
-      files: metadata.files,
-      bytes: metadata.bytes,
-      unstable: unstable.map(toUser),
-    },
+    json: { label, commit: id, tag: tag ?? id, isNew, files, bytes, unstable: unstable.map(toUser) },
     text: reference,
     quiet: reference,
     notes: [
-      `${count(metadata.files, 'file')}, ${formatBytes(metadata.bytes)}${isNew ? '' : '; the same tree was in the store already'}`,
+      `${count(files, 'file')}, ${formatBytes(bytes)}${isNew ? '' : '; the same tree was in the store already'}`,
+      ...notes,
     ],
     warnings: unstable.map(path => `${toUser(path)} changed while it was read`),
     exitCode: unstable.length > 0 ? 3 : 0,

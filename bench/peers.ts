@@ -1,0 +1,122 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { quoteShell as q } from './measure.ts'
+
+/** A program that stores versions of a directory. Each command is one line for a shell. */
+export interface Peer {
+  readonly name: string
+  readonly version: string
+  /** Makes an empty store in this folder. */
+  init(store: string): void
+  /** Stores the source as version `tag`; the first time and every time after. */
+  save(store: string, source: string, tag: string): string
+  /** What a later version costs, if the store has a work tree that changes are made in; else the source is saved again. */
+  readonly worksInPlace?: boolean
+  /** Removes version `tag` and everything that only it needs. */
+  remove?(store: string, tag: string): string
+  /** Checks that `tag` really is stored: returns the number of files in it. */
+  count(store: string, tag: string): number
+}
+
+const ROOT = path.resolve(import.meta.dirname, '..')
+const STRATUM = path.join(ROOT, 'bin/stratum')
+
+function lines(command: string): number {
+  const { stdout, status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8', maxBuffer: 1 << 28 })
+  if (status !== 0) throw new Error(`${command}\n${stderr}`)
+  return stdout.split('\n').filter(Boolean).length
+}
+
+function version(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { encoding: 'utf8' }).split('\n')[0]
+}
+
+const RESTIC = 'RESTIC_PASSWORD=bench'
+const BORG = 'BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes BORG_RELOCATED_REPO_ACCESS_IS_OK=yes'
+
+export function peers(oracle: string): Peer[] {
+  return [
+    {
+      name: 'stratum',
+      version: version(STRATUM, '--version'),
+      init: store => void fs.mkdirSync(store, { recursive: true }),
+      save: (store, source, tag) => `${STRATUM} import ${q(source)} --label bench --tag ${tag} --store ${q(store)} -q`,
+      remove: (store, tag) =>
+        `${STRATUM} remove bench:${tag} --store ${q(store)} -q && ${STRATUM} gc --now --store ${q(store)} -q`,
+      count: (store, tag) => lines(`${STRATUM} ls bench:${tag} -R --store ${q(store)} | grep -v '/$'`),
+    },
+    {
+      name: 'cp -a',
+      version: version('cp', '--version'),
+      init: store => void fs.mkdirSync(store, { recursive: true }),
+      save: (store, source, tag) => `cp -a ${q(source)} ${q(`${store}/${tag}`)}`,
+      count: (store, tag) => lines(`find ${q(`${store}/${tag}`)} -type f`),
+    },
+    {
+      name: 'git',
+      version: version('git', '--version'),
+      init(store) {
+        fs.mkdirSync(store, { recursive: true })
+        execFileSync('git', ['init', '-q', '--bare', store])
+        for (const [key, value] of [
+          ['user.name', 'bench'],
+          ['user.email', 'bench@localhost'],
+          ['core.fsync', 'all'],
+          ['gc.auto', '0'],
+        ])
+          execFileSync('git', ['-C', store, 'config', key, value])
+      },
+      save: (store, source, tag) => {
+        const git = `git --git-dir=${q(store)} --work-tree=${q(source)}`
+        return `${git} add -A . && ${git} commit -q -m ${tag} && ${git} tag ${tag}`
+      },
+      count: (store, tag) => lines(`git --git-dir=${q(store)} ls-tree -r --name-only ${tag}`),
+    },
+    {
+      name: 'ostree',
+      version: version('sh', '-c', 'ostree --version | sed -n 2p'),
+      init(store) {
+        fs.mkdirSync(store, { recursive: true })
+        execFileSync('ostree', ['init', `--repo=${store}`, '--mode=bare'])
+      },
+      save: (store, source, tag) =>
+        `ostree commit --repo=${q(store)} -b ${tag} --tree=dir=${q(source)} --link-checkout-speedup`,
+      remove: (store, tag) =>
+        `ostree refs --repo=${q(store)} --delete ${tag} && ostree prune --repo=${q(store)} --refs-only`,
+      count: (store, tag) => lines(`ostree ls -R --repo=${q(store)} ${tag} | grep '^-'`),
+    },
+    {
+      name: 'restic',
+      version: version('restic', 'version'),
+      init: store => void execFileSync('sh', ['-c', `${RESTIC} restic init -q -r ${q(store)}`]),
+      save: (store, source, tag) => `cd ${q(source)} && ${RESTIC} restic -q -r ${q(store)} backup --tag ${tag} .`,
+      remove: (store, tag) =>
+        `${RESTIC} restic -q -r ${q(store)} forget --tag ${tag} --keep-tag none --prune $(${RESTIC} restic -r ${q(store)} snapshots --tag ${tag} --json | sed 's/.*"short_id":"\\([0-9a-f]*\\)".*/\\1/')`,
+      count: (store, tag) => lines(`${RESTIC} restic -r ${q(store)} ls -l --tag ${tag} latest | grep '^-'`),
+    },
+    {
+      name: 'borg',
+      version: version('borg', '--version'),
+      init: store => void execFileSync('sh', ['-c', `${BORG} borg init -e none ${q(store)}`]),
+      save: (store, source, tag) => `cd ${q(source)} && ${BORG} borg create -C lz4 ${q(store)}::${tag} .`,
+      remove: (store, tag) => `${BORG} borg delete ${q(store)}::${tag} && ${BORG} borg compact ${q(store)}`,
+      count: (store, tag) => lines(`${BORG} borg list ${q(store)}::${tag} | grep '^-'`),
+    },
+    {
+      name: 'tar+zstd',
+      version: version('tar', '--version'),
+      init: store => void fs.mkdirSync(store, { recursive: true }),
+      save: (store, source, tag) => `tar -C ${q(source)} --xattrs --zstd -cf ${q(`${store}/${tag}.tar.zst`)} .`,
+      count: (store, tag) => lines(`tar --zstd -tf ${q(`${store}/${tag}.tar.zst`)} | grep -v '/$'`),
+    },
+    {
+      name: 'mkcomposefs',
+      version: '1.0.8',
+      init: store => void fs.mkdirSync(`${store}/objects`, { recursive: true }),
+      save: (store, source, tag) =>
+        `${oracle}/mkcomposefs --digest-store=${q(`${store}/objects`)} ${q(source)} ${q(`${store}/${tag}.cfs`)}`,
+      count: (store, tag) => lines(`${oracle}/composefs-info dump ${q(`${store}/${tag}.cfs`)} | awk '$3 ~ /^100/'`),
+    },
+  ]
+}

@@ -1,0 +1,53 @@
+import { StratumError } from '../../errors/stratum-error.ts'
+import { formatTable } from '../format.ts'
+import type { Command } from '../invocation.ts'
+import { COMMANDS } from '../commands.ts'
+import { applyConfig, configFile, readConfig } from '../config.ts'
+import { createProgram } from '../program.ts'
+
+interface Setting {
+  readonly command: string
+  readonly option: string
+  readonly value: unknown
+  readonly source: string
+  readonly variable: string
+}
+
+/** Every option's value as a command would see it, and where it comes from. */
+export const run: Command = async ({ args }) => {
+  if (args[0] !== 'show') throw new StratumError('usage', `config ${args[0]}: only "config show" is known`)
+  const settings = await readSettings()
+  const shared = new Map(
+    settings.map(setting => [`${setting.option} ${JSON.stringify(setting.value)} ${setting.source}`, setting]),
+  )
+  const rows = [...shared.values()].map(({ command, option, value, source, variable }) => [
+    settings.filter(other => other.option === option).length === COMMANDS.length ? '(all)' : command,
+    `--${option}`,
+    value === undefined ? '' : JSON.stringify(value),
+    source,
+    variable,
+  ])
+  return {
+    json: { file: configFile(), settings },
+    text: formatTable(['COMMAND', 'OPTION', 'VALUE', 'FROM', 'VARIABLE'], rows),
+    notes: [`file: ${configFile()}`],
+  }
+}
+
+async function readSettings(): Promise<Setting[]> {
+  const config = await readConfig()
+  const program = createProgram(COMMANDS, '', { configure: async () => undefined, call: async () => undefined })
+  return program.commands
+    .filter(command => COMMANDS.some(({ name }) => name === command.name()))
+    .flatMap(command => {
+      applyConfig(command, config)
+      return command.options.flatMap(option => {
+        if (option.name() === 'help') return []
+        const fromEnv = option.envVar !== undefined && process.env[option.envVar] !== undefined
+        const key = option.attributeName()
+        const source = fromEnv ? 'variable' : command.getOptionValueSource(key) === 'config' ? 'file' : 'default'
+        const value = fromEnv ? process.env[option.envVar as string] : command.getOptionValue(key)
+        return [{ command: command.name(), option: option.name(), value, source, variable: option.envVar ?? '' }]
+      })
+    })
+}

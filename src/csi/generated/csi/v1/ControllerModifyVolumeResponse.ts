@@ -1,0 +1,5 @@
+// Original file: proto/csi.proto
+
+export interface ControllerModifyVolumeResponse {}
+
+export interface ControllerModifyVolumeResponse__Output {}

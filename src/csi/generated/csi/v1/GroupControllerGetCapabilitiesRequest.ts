@@ -1,0 +1,5 @@
+// Original file: proto/csi.proto
+
+export interface GroupControllerGetCapabilitiesRequest {}
+
+export interface GroupControllerGetCapabilitiesRequest__Output {}

@@ -1,0 +1,72 @@
+import { readCommit } from '../commits/commit-store.ts'
+import type { CommitMetadata } from '../commits/metadata.ts'
+import { listMounted, type Mounted } from '../mounts/records.ts'
+import type { CommitId } from '../names/commit-id.ts'
+import type { Label } from '../names/label.ts'
+import type { Reference } from '../names/reference.ts'
+import type { Tag } from '../names/tag.ts'
+import { bootId } from '../host/boot.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
+import { resolveCommit } from '../refs/resolve.ts'
+import { lockStore } from '../store/locks.ts'
+import { type Context, lockOptions } from './context.ts'
+import { type DiffSummary, diffTrees } from './diff.ts'
+import { requireHead } from './views.ts'
+
+export interface HeadStatus {
+  readonly kind: 'head'
+  readonly label: Label
+  readonly head: HeadRecord
+  readonly base: CommitMetadata
+  readonly lastCommit: CommitMetadata
+  readonly mounts: readonly Mounted[]
+  /** What is not committed yet. */
+  readonly uncommitted: DiffSummary
+  /** Anything differs, be it only an attribute of a directory. */
+  readonly dirty: boolean
+  /** The machine went down while HEAD was mounted. */
+  readonly unclean: boolean
+}
+
+export interface CommitStatus {
+  readonly kind: 'commit'
+  readonly label: Label
+  readonly tag: Tag | undefined
+  readonly commit: CommitMetadata
+  readonly mounts: readonly Mounted[]
+}
+
+/** What is known of a HEAD or a commit: where it is mounted, what it is, what is not committed. @throws not-found */
+export async function readStatus(context: Context, reference: Reference): Promise<HeadStatus | CommitStatus> {
+  return reference.kind === 'head' ? headStatus(context, reference.label) : commitStatus(context, reference)
+}
+
+async function headStatus(context: Context, label: Label): Promise<HeadStatus> {
+  const { store } = context
+  const head = requireHead(store, label)
+  const { differences, summary } = await diffTrees(context, { label, kind: 'head' }, undefined)
+  return {
+    kind: 'head',
+    label,
+    head,
+    base: readCommit(store, head.base),
+    lastCommit: readCommit(store, head.lastCommit),
+    mounts: listMounted(store).filter(mounted => mounted.label === label && mounted.generation !== undefined),
+    uncommitted: summary,
+    dirty: differences.length > 0,
+    unclean: head.bootId !== '' && head.bootId !== bootId(),
+  }
+}
+
+async function commitStatus(context: Context, reference: Reference): Promise<CommitStatus> {
+  const { store } = context
+  using _lock = await lockStore(store, 'shared', lockOptions(context))
+  const { label, id, tag } = resolveCommit(store, reference)
+  return { kind: 'commit', label, tag, commit: readCommit(store, id), mounts: mountsOf(context, label, id) }
+}
+
+function mountsOf({ store }: Context, label: Label, id: CommitId): Mounted[] {
+  return listMounted(store).filter(
+    mounted => mounted.label === label && mounted.commit === id && mounted.generation === undefined,
+  )
+}
