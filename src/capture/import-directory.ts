@@ -92,15 +92,15 @@ const LIST_TRIES = 4
 const ROOM_EVERY = 1024
 
 async function walkDirectory(walk: Walk, directory: OpenDirectory, path: string, change: Change): Promise<void> {
+  await walk.pool.room() // and every directory begins on an empty stack, however deep it lies
   change.children = new Map()
   let names = 0
   for (const { name, type } of listUntilStill(walk, directory.fd, path)) {
     if (++names % ROOM_EVERY === 0) await walk.pool.room()
     const place: Name = { parent: directory, name, path: `${path}${name}`, change }
-    if (type === D_TYPE.directory) await walkSubdirectory(walk, place)
+    if (type === D_TYPE.directory || type === D_TYPE.unknown) await walkSubdirectory(walk, place)
     else importName(walk, place)
   }
-  await walk.pool.room()
 }
 
 /** The names of a directory as two looks at it agreed. */
@@ -168,16 +168,18 @@ function importName(walk: Walk, place: Name): void {
 
 /** A symlink, device, fifo or socket. */
 function importSpecial(walk: Walk, place: Name, stat: Stat): void {
+  const { parent, name, path, change } = place
   if (walk.whiteouts && isCharacterMode(stat.mode) && stat.device === 0) {
-    childChange(place.change, place.name).entry = null
+    childChange(change, name).entry = null
     return
   }
-  const data = isSymlinkMode(stat.mode) ? readLinkAt(place.parent.fd, place.name) : ''
-  addFile(walk, place, {
-    stat,
-    xattrs: xattrsAt(place.parent.fd, place.name),
-    content: { size: 0, digest: undefined, data },
-  })
+  try {
+    const data = isSymlinkMode(stat.mode) ? readLinkAt(parent.fd, name) : ''
+    addFile(walk, place, { stat, xattrs: xattrsAt(parent.fd, name), content: { size: 0, digest: undefined, data } })
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'EINVAL')) throw error
+    walk.unstable.push(path) // it was removed or replaced since it was looked at
+  }
 }
 
 function takeFromCache(walk: Walk, place: Name, stat: Stat): boolean {

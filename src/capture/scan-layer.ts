@@ -13,6 +13,7 @@ import {
 } from '../host/stat.ts'
 import { xattrsAt, xattrsOfDescriptor } from '../host/xattrs.ts'
 import { type Content, INLINE_BYTES_MAX } from '../tree/entry.ts'
+import { checkDepth } from '../tree/to-entry.ts'
 import type { Layer, LayerNode } from '../tree/layer-changes.ts'
 import type { HashCache } from './hash-cache.ts'
 import { holdDirectory, type OpenDirectory } from './open-directory.ts'
@@ -103,6 +104,7 @@ async function scanDirectory(
   try {
     if (scan.endAt !== undefined && performance.now() >= scan.endAt)
       throw new StratumError('timeout', 'the scan takes too long')
+    await scan.pool.room() // and every directory begins on an empty stack, however deep it lies
     const stat = statDescriptor(directory.fd)
     const children = new Map<string, ScannedNode>()
     for (const { name } of readDirectory(directory.fd)) {
@@ -112,7 +114,6 @@ async function scanDirectory(
       if (child !== undefined) children.set(name, child)
     }
     for (const name of before?.keys() ?? []) if (!children.has(name)) scan.moved.push(`${path}${name}`)
-    await scan.pool.room()
     return { stat, xattrs: xattrsOfDescriptor(directory.fd), content: undefined, children, settled: true }
   } finally {
     directory.release()
@@ -131,6 +132,7 @@ function scanName(scan: Scan, place: Name): ScannedNode | 'directory' | undefine
 }
 
 async function scanSubdirectory(scan: Scan, place: Name): Promise<ScannedNode | undefined> {
+  checkDepth(place.path)
   const fd = unlessGone(scan, place, () => openDirectoryAt(place.parent.fd, place.name))
   return fd === undefined ? undefined : scanDirectory(scan, holdDirectory(fd), place.before?.children, `${place.path}/`)
 }

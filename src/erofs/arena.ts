@@ -50,6 +50,11 @@ export function arenaOf(shared: SharedArrayBuffer): Arena {
   }
 }
 
+/** For whatever contradicts the format: the digest of an image tells that its bytes are right, not that they make sense. */
+export function damaged(what: string): StratumError {
+  return new StratumError('integrity', `the image is damaged: ${what}`)
+}
+
 /** The smallest multiple of `unit` that is not below `value`. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit

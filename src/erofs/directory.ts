@@ -1,5 +1,5 @@
-import { type Image, latin1, type NodeId } from './arena.ts'
-import { DIRENT, DT } from './format.ts'
+import { damaged, type Image, latin1, type NodeId } from './arena.ts'
+import { DIRENT, DIRENT_TYPE, DT, NAME_BYTES_MAX, SLOT, TYPE } from './format.ts'
 import { createInode, eachPiece, readInode } from './inode.ts'
 
 /** Is called with the offset and length of a name, the node it names and the type byte of the entry. */
@@ -7,16 +7,31 @@ export type EachName = (nameAt: number, nameLength: number, node: NodeId, type: 
 
 const inode = createInode()
 
-/** Calls `each` for every entry of a directory in the order of the image (by bytes), `.`, `..` and the hidden names of the root included. */
+/**
+ * Calls `each` for every entry of a directory in the order of the image (by bytes), `.`, `..` and the hidden names of the root included.
+ * @throws integrity for a node that is no directory, and for one inside itself
+ */
 export function eachName(image: Image, directory: NodeId, each: EachName): void {
   const { bytes, u16, u32 } = image.arena
-  readInode(image, directory, inode)
-  eachPiece(directory, inode, (block, length) => {
+  if (readInode(image, directory, inode).mode >> 12 !== TYPE.directory)
+    throw damaged(`inode ${directory} is no directory`)
+  eachPiece(image, directory, inode, (block, length) => {
     const count = u16[(block + 8) >>> 1] / DIRENT
+    if (!Number.isInteger(count) || count === 0 || count * DIRENT >= length)
+      throw damaged(`directory ${directory} has a block without names`)
     for (let i = 0, nameAt = count * DIRENT; i < count; i++) {
       const entry = block + i * DIRENT
       const end = i + 1 < count ? u16[(entry + DIRENT + 8) >>> 1] : lastNameEnd(bytes, block, nameAt, length)
-      each(block + nameAt, end - nameAt, u32[entry >>> 2], bytes[entry + 10])
+      if (end <= nameAt || end > length || end - nameAt > NAME_BYTES_MAX)
+        throw damaged(`directory ${directory} has a name that is none`)
+      const node = u32[entry >>> 2]
+      const type = bytes[entry + 10]
+      if (type !== DIRENT_TYPE[u16[node * (SLOT / 2) + 2] >> 12])
+        throw damaged(`directory ${directory} has a name of another type than its inode`)
+      // Inodes stand breadth-first, so a directory comes behind the one that it is in. That makes every walk end.
+      if (type === DT.directory && node <= directory && !isDot(image, block + nameAt, end - nameAt))
+        throw damaged(`directory ${directory} holds one that stands before it`)
+      each(block + nameAt, end - nameAt, node, type)
       nameAt = end
     }
   })

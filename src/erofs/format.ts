@@ -9,6 +9,9 @@ export const COMPACT_INODE = 32
 export const EXTENDED_INODE = 64
 export const XATTR_HEADER = 12
 export const NAME_BYTES_MAX = 255
+export const SYMLINK_BYTES_MAX = 4095
+/** composefs puts no larger file into an image. */
+export const CONTENT_BYTES_MAX = 5000
 
 export const COMPOSEFS_MAGIC = 0xd078629a
 export const COMPOSEFS_HEADER_VERSION = 1

@@ -1,5 +1,15 @@
-import { type Image, latin1, type NodeId } from './arena.ts'
-import { BLOCK, COMPACT_INODE, EXTENDED_INODE, LAYOUT, SLOT } from './format.ts'
+import { damaged, type Image, latin1, type NodeId } from './arena.ts'
+import {
+  BLOCK,
+  COMPACT_INODE,
+  CONTENT_BYTES_MAX,
+  DIRENT_TYPE,
+  EXTENDED_INODE,
+  LAYOUT,
+  SLOT,
+  SYMLINK_BYTES_MAX,
+  TYPE,
+} from './format.ts'
 
 /** The fields of one inode. Readers of many inodes pass the same object again and again. */
 export interface Inode {
@@ -36,6 +46,7 @@ export function createInode(): Inode {
   }
 }
 
+/** @throws integrity where no inode can be */
 export function readInode(image: Image, node: NodeId, into: Inode): Inode {
   const { u16, u32 } = image.arena
   const half = node * (SLOT / 2)
@@ -63,7 +74,18 @@ export function readInode(image: Image, node: NodeId, into: Inode): Inode {
     into.nanoseconds = image.nanoseconds
     into.links = u16[half + 3]
   }
+  checkInode(image, node, into)
   return into
+}
+
+/** What was read from behind the end is undefined, and compares with nothing. */
+function checkInode({ arena }: Image, node: NodeId, { mode, size, layout, headBytes, xattrBytes }: Inode): void {
+  const type = mode >> 12
+  const isInside = node * SLOT + headBytes + xattrBytes <= arena.bytes.length
+  if (!isInside || !(DIRENT_TYPE[type] > 0)) throw damaged(`there is no inode ${node}`)
+  if (type === TYPE.symlink && size > SYMLINK_BYTES_MAX) throw damaged(`the target of symlink ${node} is too long`)
+  if (type === TYPE.regular && layout !== LAYOUT.chunks && size > CONTENT_BYTES_MAX)
+    throw damaged(`file ${node} is too large to be in an image`)
 }
 
 /** The number of names of a node, as the image that it came from has it. */
@@ -73,18 +95,21 @@ export function storedLinks(image: Image, node: NodeId): number {
 }
 
 /** Calls `each` with the offset and length of every piece of the node's own data: whole blocks first, then the tail behind the inode. */
-export function eachPiece(node: NodeId, inode: Inode, each: (at: number, length: number) => void): void {
+export function eachPiece(image: Image, node: NodeId, inode: Inode, each: (at: number, length: number) => void): void {
   const { size, layout, raw, headBytes, xattrBytes } = inode
   if (layout === LAYOUT.chunks) return
   const whole = layout === LAYOUT.inline ? size - (size % BLOCK) : size
+  const tailAt = node * SLOT + headBytes + xattrBytes
+  const end = Math.max(whole > 0 ? raw * BLOCK + whole : 0, size > whole ? tailAt + size - whole : 0)
+  if (end > image.arena.bytes.length) throw damaged(`the data of inode ${node} reach behind its end`)
   for (let done = 0; done < whole; done += BLOCK) each(raw * BLOCK + done, Math.min(BLOCK, whole - done))
-  if (size > whole) each(node * SLOT + headBytes + xattrBytes, size - whole)
+  if (size > whole) each(tailAt, size - whole)
 }
 
 /** The node's own data (a symlink's target, a small file's content) as one latin1 string: a character for each byte. */
 export function readData(image: Image, node: NodeId, inode: Inode): string {
   let data = ''
-  eachPiece(node, inode, (at, length) => {
+  eachPiece(image, node, inode, (at, length) => {
     data += latin1(image.arena, at, length)
   })
   return data

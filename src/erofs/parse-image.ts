@@ -1,6 +1,15 @@
-import { StratumError } from '../errors/stratum-error.ts'
-import type { Arena, Image } from './arena.ts'
-import { AT, BLOCK, BLOCK_BITS, COMPOSEFS_MAGIC, EROFS_MAGIC, SLOT } from './format.ts'
+import { type Arena, damaged, type Image } from './arena.ts'
+import {
+  AT,
+  BLOCK,
+  BLOCK_BITS,
+  COMPOSEFS_HEADER_VERSION,
+  COMPOSEFS_MAGIC,
+  EROFS_MAGIC,
+  SLOT,
+  SUPERBLOCK,
+  SUPERBLOCK_BYTES,
+} from './format.ts'
 
 /** The image whose bytes fill the beginning of an arena. Whether they are the right bytes, its digest tells. @throws integrity */
 export function parseImage(arena: Arena, bytes: number): Image {
@@ -9,11 +18,14 @@ export function parseImage(arena: Arena, bytes: number): Image {
     bytes >= BLOCK &&
     bytes % BLOCK === 0 &&
     u32[0] === COMPOSEFS_MAGIC &&
+    u32[1] === COMPOSEFS_HEADER_VERSION &&
     u32[AT.magic / 4] === EROFS_MAGIC &&
     arena.bytes[AT.blockBits] === BLOCK_BITS &&
     u32[AT.blocks / 4] * BLOCK === bytes &&
+    u32[AT.inodes / 4] * SLOT < bytes &&
+    u16[AT.root / 2] * SLOT >= SUPERBLOCK + SUPERBLOCK_BYTES &&
     u16[AT.root / 2] * SLOT < bytes
-  if (!intact) throw new StratumError('integrity', 'this is not an image as composefs writes it')
+  if (!intact) throw damaged('it does not begin as composefs writes it')
   return {
     arena,
     root: u16[AT.root / 2],

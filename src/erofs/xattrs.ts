@@ -1,4 +1,4 @@
-import { type Image, latin1, type NodeId } from './arena.ts'
+import { damaged, type Image, latin1, type NodeId } from './arena.ts'
 import { SLOT, XATTR_HEADER } from './format.ts'
 import type { Inode } from './inode.ts'
 import { xxh32 } from './xxh32.ts'
@@ -34,6 +34,7 @@ export const REDIRECT = `${OVERLAY}redirect`
 export const OPAQUE = `${OVERLAY}opaque`
 /** Before the digest in the metacopy xattr: version, length, flags, algorithm SHA-256. */
 export const METACOPY_HEADER = '\x00\x24\x00\x01'
+const METACOPY_BYTES = METACOPY_HEADER.length + 32
 
 /** The number of a name's prefix and the rest of the name. */
 export function splitXattrName(name: string): { prefix: number; suffix: string } {
@@ -58,7 +59,9 @@ export function xattrBytesAt(image: Image, at: number): number {
 
 export function xattrNameAt(image: Image, at: number): string {
   const { bytes } = image.arena
-  return PREFIX_OF[bytes[at + 1]] + latin1(image.arena, at + 4, bytes[at])
+  const prefix = PREFIX_OF[bytes[at + 1]]
+  if (prefix === undefined) throw damaged(`there is no xattr at ${at}`)
+  return prefix + latin1(image.arena, at + 4, bytes[at])
 }
 
 export function xattrValueAt(image: Image, at: number): string {
@@ -74,8 +77,19 @@ export function eachXattr(image: Image, node: NodeId, inode: Inode, each: (at: n
   const area = node * SLOT + inode.headBytes
   const shared = bytes[area + 4]
   const end = area + inode.xattrBytes
-  for (let i = 0; i < shared; i++) each(image.xattrBase + u32[((area + XATTR_HEADER) >>> 2) + i] * 4)
-  for (let at = area + XATTR_HEADER + shared * 4; at < end; at += xattrBytesAt(image, at)) each(at)
+  const own = area + XATTR_HEADER + shared * 4
+  if (own > end) throw damaged(`inode ${node} has fewer xattrs than it says`)
+  for (let i = 0; i < shared; i++) {
+    const at = image.xattrBase + u32[((area + XATTR_HEADER) >>> 2) + i] * 4
+    if (at + 4 > bytes.length || at + xattrBytesAt(image, at) > bytes.length)
+      throw damaged(`an xattr of inode ${node} is missing`)
+    each(at)
+  }
+  for (let at = own, next = 0; at < end; at = next) {
+    next = at + xattrBytesAt(image, at)
+    if (next > end) throw damaged(`an xattr of inode ${node} is cut`)
+    each(at)
+  }
 }
 
 const META = 0x6174656d // "meta", the second word of overlay.metacopy's suffix behind "over" and "lay."
@@ -97,7 +111,9 @@ export function overlayXattrAt(image: Image, at: number): 'metacopy' | 'redirect
 export function digestAt(image: Image, node: NodeId, inode: Inode): number {
   let found = -1
   eachXattr(image, node, inode, at => {
-    if (overlayXattrAt(image, at) === 'metacopy') found = at + 4 + 16 + METACOPY_HEADER.length
+    if (overlayXattrAt(image, at) !== 'metacopy') return
+    if (image.arena.u16[(at >>> 1) + 1] !== METACOPY_BYTES) throw damaged(`inode ${node} has no digest`)
+    found = at + 4 + 16 + METACOPY_HEADER.length
   })
   return found
 }

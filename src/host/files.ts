@@ -81,8 +81,9 @@ export function writeAll(descriptor: number, bytes: Uint8Array, position: number
   }
 }
 
-/** Appends to a file in one call and makes it durable. */
+/** Appends to a file in one call and makes it durable, with its name if it is made now. */
 export function appendDurable(path: string, text: string): void {
+  const isNew = !exists(path)
   step('append')
   const descriptor = fs.openSync(
     nodePath(path),
@@ -95,6 +96,13 @@ export function appendDurable(path: string, text: string): void {
   } finally {
     fs.closeSync(descriptor)
   }
+  if (isNew) syncDirectory(parentOf(path))
+}
+
+/** Cuts a file to so many bytes. */
+export function truncateFile(path: string, bytes: number): void {
+  step('truncate')
+  fs.truncateSync(nodePath(path), bytes)
 }
 
 export function readText(path: string): string {

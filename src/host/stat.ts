@@ -85,7 +85,7 @@ function call(directory: number, path: Buffer, flags: number, shown: string | un
     mtimeSeconds: Number(BigInt.asIntN(64, u64[14])),
     mtimeNanoseconds: u32[30],
     ctime: BigInt.asIntN(64, u64[12]) * 1_000_000_000n + BigInt(u32[26]),
-    device: (u32[33] & 0xff) | ((u32[32] & 0xfff) << 8) | ((u32[33] & 0xfff00) << 12),
+    device: ((u32[33] & 0xff) | ((u32[32] & 0xfff) << 8) | ((u32[33] & 0xfff00) << 12)) >>> 0,
     fileSystem: u32[34] * 2 ** 20 + u32[35],
     mountId: u64[18],
     attributes: Number(u64[1]),

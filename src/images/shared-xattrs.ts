@@ -1,5 +1,5 @@
 import { createInode, readInode } from '../erofs/inode.ts'
-import { SLOT, XATTR_HEADER } from '../erofs/format.ts'
+import { SLOT, XATTR_HEADER, XATTRS_SHARED_MAX } from '../erofs/format.ts'
 import { eachXattr, PREFIX, xattrBytesAt, xattrNameAt, xattrValueAt } from '../erofs/xattrs.ts'
 import { FLAG, type Slot, type Tree } from '../tree/tree.ts'
 
@@ -126,7 +126,10 @@ function equalWords(u32: Uint32Array, p: number, q: number, bytes: number): bool
   return true
 }
 
-/** Counts what added inodes have and what unchanged ones shared in the parent. */
+/**
+ * Counts what added inodes have and what unchanged ones shared in the parent. One that refers to as many as it may has others of the shared
+ * area beside it, to which perhaps nobody refers: all that it has is counted too.
+ */
 function countCandidates(tree: Tree, candidates: Candidates, rewritten: Uint8Array): void {
   const { image, slots, flag, node } = tree
   const { u32, bytes } = image.arena
@@ -134,13 +137,14 @@ function countCandidates(tree: Tree, candidates: Candidates, rewritten: Uint8Arr
   for (let slot = 0; slot < slots; slot++) {
     if ((flag[slot] & SKIPPED) !== 0) continue
     readInode(image, node[slot], inode)
-    if (node[slot] >= image.firstAdded) {
+    const area = node[slot] * SLOT + inode.headBytes
+    const shared = inode.xattrBytes > 0 ? bytes[area + 4] : 0
+    if (node[slot] >= image.firstAdded || shared === XATTRS_SHARED_MAX) {
       rewritten[slot] = 1
       eachXattr(image, node[slot], inode, at => void candidates.count[candidates.findOrAdd(at)]++)
-    } else if (inode.xattrBytes > 0) {
-      const area = node[slot] * SLOT + inode.headBytes
+    } else {
       const ids = (area + XATTR_HEADER) >>> 2
-      for (let i = 0; i < bytes[area + 4]; i++) candidates.count[candidates.ofParentId(u32[ids + i])]++
+      for (let i = 0; i < shared; i++) candidates.count[candidates.ofParentId(u32[ids + i])]++
     }
   }
 }

@@ -228,7 +228,7 @@ function putContent({ tree, placer, head, data }: Writing, slot: Slot, block: nu
   const inBlocks = place.size - place.tail
   const blockAt = place.blocks > 0 ? data.at(block, place.blocks * BLOCK) : 0
   let done = 0
-  eachPiece(tree.node[slot], inode, (at, length) => {
+  eachPiece(tree.image, tree.node[slot], inode, (at, length) => {
     for (let i = 0; i < length; i++, done++) {
       if (done < inBlocks) data.bytes[blockAt + done] = source[at + i]
       else head.bytes[tailAt + done - inBlocks] = source[at + i]

@@ -1,9 +1,9 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { appendDurable } from '../host/files.ts'
+import { appendDurable, truncateFile } from '../host/files.ts'
 import { nodePath } from '../names/text.ts'
-import type { CommitId } from '../names/commit-id.ts'
+import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 
@@ -37,27 +37,29 @@ export function appendLog(store: Store, label: Label, entry: LogEntry): void {
 
 /** All entries, oldest first. @throws integrity if one in the middle is damaged */
 export function readLog(store: Store, label: Label): LogEntry[] {
-  const lines = readWhole(paths.log(store, label)).split('\n')
+  const lines = readBytes(paths.log(store, label)).toString('utf8').split('\n')
   lines.pop() // what stands behind the last line's end was cut
   return lines.map((line, i) => parseLine(line, label, i + 1))
 }
 
 const TAIL_BYTES = 1 << 16
+const NEWLINE = 0x0a
 
 /** The newest entry, without reading the rest of a long log. */
 export function lastLogEntry(store: Store, label: Label): LogEntry | undefined {
-  const text = readTail(paths.log(store, label), TAIL_BYTES)
-  const end = text.lastIndexOf('\n')
-  if (end < 0) return text.length < TAIL_BYTES ? undefined : readLog(store, label).at(-1)
-  const start = text.lastIndexOf('\n', end - 1)
-  if (start < 0 && text.length >= TAIL_BYTES) return readLog(store, label).at(-1)
-  return parseLine(text.slice(start + 1, end), label, 0)
+  const tail = readTail(paths.log(store, label))
+  const end = tail.bytes.lastIndexOf(NEWLINE)
+  const start = end > 0 ? tail.bytes.lastIndexOf(NEWLINE, end - 1) : -1
+  const isWhole = start >= 0 || tail.start === 0
+  if (!isWhole) return readLog(store, label).at(-1)
+  return end < 0 ? undefined : parseLine(tail.bytes.toString('utf8', start + 1, end), label, 0)
 }
 
 function parseLine(line: string, label: Label, number: number): LogEntry {
   try {
     const entry = JSON.parse(line) as LogEntry
-    if (typeof entry.time !== 'string' || typeof entry.refs !== 'object') throw new Error('time or refs are missing')
+    if (typeof entry.time !== 'string' || !Object.values(entry.refs).every(isMove))
+      throw new Error('time or refs are wrong')
     return entry
   } catch (cause) {
     throw new StratumError(
@@ -68,36 +70,42 @@ function parseLine(line: string, label: Label, number: number): LogEntry {
   }
 }
 
-/** Cuts off the rest of an entry whose writing was interrupted. */
-function dropCutLine(path: string): void {
-  const tail = readTail(path, TAIL_BYTES)
-  if (tail === '' || tail.endsWith('\n')) return
-  const cut = Buffer.byteLength(tail.slice(tail.lastIndexOf('\n') + 1))
-  fs.truncateSync(nodePath(path), fs.statSync(nodePath(path)).size - cut)
+function isMove(move: Partial<RefMove> | null): boolean {
+  return [move?.from, move?.to].every(end => end === null || (typeof end === 'string' && isCommitId(end)))
 }
 
-function readWhole(path: string): string {
+/** Cuts off the rest of an entry whose writing was interrupted, which may be in the middle of a character. */
+function dropCutLine(path: string): void {
+  const tail = readTail(path)
+  const size = tail.start + tail.bytes.length
+  const end = tail.bytes.lastIndexOf(NEWLINE)
+  const keep = end >= 0 || tail.start === 0 ? tail.start + end + 1 : readBytes(path).lastIndexOf(NEWLINE) + 1
+  if (keep < size) truncateFile(path, keep)
+}
+
+function readBytes(path: string): Buffer {
   try {
-    return fs.readFileSync(nodePath(path), 'utf8')
+    return fs.readFileSync(nodePath(path))
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return ''
+    if (isErrno(error, 'ENOENT')) return Buffer.alloc(0)
     throw error
   }
 }
 
-function readTail(path: string, bytes: number): string {
+/** The end of a file, and where in the file it begins. */
+function readTail(path: string): { bytes: Buffer; start: number } {
   let file: number
   try {
     file = fs.openSync(nodePath(path), 'r')
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return ''
+    if (isErrno(error, 'ENOENT')) return { bytes: Buffer.alloc(0), start: 0 }
     throw error
   }
   try {
     const { size } = fs.fstatSync(file)
-    const buffer = Buffer.alloc(Math.min(size, bytes))
-    fs.readSync(file, buffer, 0, buffer.length, size - buffer.length)
-    return buffer.toString('utf8')
+    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES))
+    const read = fs.readSync(file, bytes, 0, bytes.length, size - bytes.length)
+    return { bytes: bytes.subarray(0, read), start: size - bytes.length }
   } finally {
     fs.closeSync(file)
   }

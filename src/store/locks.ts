@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { makeDirectories } from '../host/files.ts'
+import { makeDirectory, syncDirectory } from '../host/files.ts'
 import { describeProcesses, lockHolders } from '../host/lock-holders.ts'
 import { type LockMode, unlock, waitForLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
@@ -51,7 +51,7 @@ export async function lockStore(store: Store, mode: LockMode, options: LockOptio
 export async function lockLabel(store: Store, label: Label, options: LockOptions = {}): Promise<Lock> {
   const path = paths.labelLock(store, label)
   for (;;) {
-    makeDirectories(paths.label(store, label))
+    if (makeDirectory(paths.label(store, label))) syncDirectory(paths.refs(store))
     const lock = tryOpenLock(path)
     if (lock === undefined) continue // the label was removed between the two calls
     try {

@@ -40,9 +40,16 @@ export function openAnnex(image: Image, changes: Change): Annex {
   return { image: { ...image, arena }, end: start, xattrs: 0 }
 }
 
-function bytesOfChanges(change: Change): number {
-  let bytes = change.entry ? inodeBytes(change.entry) + SLOT : 0
-  for (const [name, child] of change.children ?? []) bytes += name.length + bytesOfChanges(child)
+function bytesOfChanges(changes: Change): number {
+  let bytes = 0
+  const pending = [changes]
+  for (let change = pending.pop(); change !== undefined; change = pending.pop()) {
+    if (change.entry) bytes += inodeBytes(change.entry) + SLOT
+    for (const [name, child] of change.children ?? []) {
+      bytes += name.length
+      pending.push(child)
+    }
+  }
   return bytes
 }
 

@@ -34,63 +34,54 @@ export function viewChanged(image: Image, change: Change): View {
   return { image, node: change.from ?? image.root, change }
 }
 
+/** The same path on both sides; undefined where it is not there. */
+interface Pair {
+  readonly path: string
+  readonly before: View | undefined
+  readonly after: View | undefined
+}
+
 /** Calls `report` for every path that differs, depth-first by bytes. What both sides take from one place is not walked. */
 export function eachDifference(before: View, after: View, report: (difference: Difference) => void): void {
-  compare(before, after, '', report)
-}
-
-function compare(before: View, after: View, path: string, report: (difference: Difference) => void): void {
-  if (
-    before.image === after.image &&
-    before.node === after.node &&
-    before.change === undefined &&
-    after.change === undefined
-  )
-    return
-  const [old, now] = [entryOfView(before), entryOfView(after)]
-  if (old.mode >> 12 !== now.mode >> 12) {
-    report({ kind: 'T', path, before: old, after: now, contentChanged: true })
-    if (isDirectory(old.mode)) reportAll(before, path, '-', report)
-    if (isDirectory(now.mode)) reportAll(after, path, '+', report)
-    return
-  }
-  const contentChanged = old.size !== now.size || old.digest !== now.digest || old.data !== now.data
-  if (contentChanged || !sameAttributes(old, now)) report({ kind: 'M', path, before: old, after: now, contentChanged })
-  if (isDirectory(now.mode)) compareChildren(before, after, path, report)
-}
-
-function compareChildren(before: View, after: View, path: string, report: (difference: Difference) => void): void {
-  const [old, now] = [childrenOf(before), childrenOf(after)]
-  for (const name of unionOfNames(old, now)) {
-    const at = path === '' ? name : `${path}/${name}`
-    const [a, b] = [old.get(name), now.get(name)]
-    if (a === undefined && b !== undefined) reportTree(b, at, '+', report)
-    else if (b === undefined && a !== undefined) reportTree(a, at, '-', report)
-    else if (a !== undefined && b !== undefined) compare(a, b, at, report)
+  const pending: Pair[] = [{ path: '', before, after }]
+  for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
+    if (isUnchanged(pair)) continue
+    const old = pair.before === undefined ? undefined : entryOfView(pair.before)
+    const now = pair.after === undefined ? undefined : entryOfView(pair.after)
+    const difference = compareEntries(pair.path, old, now)
+    if (difference !== undefined) report(difference)
+    const below = pairsBelow(pair, isDirectory(old?.mode ?? 0), isDirectory(now?.mode ?? 0))
+    for (let i = below.length - 1; i >= 0; i--) pending.push(below[i])
   }
 }
 
-function unionOfNames(a: ReadonlyMap<string, View>, b: ReadonlyMap<string, View>): string[] {
-  return [...new Set([...a.keys(), ...b.keys()])].sort()
+function isUnchanged({ before, after }: Pair): boolean {
+  if (before === undefined || before.image !== after?.image || before.node !== after.node) return false
+  return before.change === undefined && after.change === undefined
 }
 
-function reportTree(view: View, path: string, kind: '+' | '-', report: (difference: Difference) => void): void {
-  const entry = entryOfView(view)
-  report({
-    kind,
-    path,
-    before: kind === '-' ? entry : undefined,
-    after: kind === '+' ? entry : undefined,
-    contentChanged: true,
-  })
-  if (isDirectory(entry.mode)) reportAll(view, path, kind, report)
+function compareEntries(path: string, before: Entry | undefined, after: Entry | undefined): Difference | undefined {
+  if (before === undefined || after === undefined)
+    return { kind: before === undefined ? '+' : '-', path, before, after, contentChanged: true }
+  if (before.mode >> 12 !== after.mode >> 12) return { kind: 'T', path, before, after, contentChanged: true }
+  const contentChanged = before.size !== after.size || before.digest !== after.digest || before.data !== after.data
+  if (!contentChanged && sameAttributes(before, after)) return undefined
+  return { kind: 'M', path, before, after, contentChanged }
 }
 
-function reportAll(view: View, path: string, kind: '+' | '-', report: (difference: Difference) => void): void {
-  const children = childrenOf(view)
-  for (const name of [...children.keys()].sort())
-    reportTree(children.get(name) as View, path === '' ? name : `${path}/${name}`, kind, report)
+/** The names inside a directory of one side or both, in the order of bytes. */
+function pairsBelow({ path, before, after }: Pair, wasDirectory: boolean, isDirectory: boolean): Pair[] {
+  const old = before !== undefined && wasDirectory ? childrenOf(before) : NOTHING
+  const now = after !== undefined && isDirectory ? childrenOf(after) : NOTHING
+  const names = [...new Set([...old.keys(), ...now.keys()])].sort()
+  return names.map(name => ({
+    path: path === '' ? name : `${path}/${name}`,
+    before: old.get(name),
+    after: now.get(name),
+  }))
 }
+
+const NOTHING: ReadonlyMap<string, View> = new Map()
 
 export function entryOfView({ image, node, change }: View): Entry {
   return change?.entry ?? readEntry(image, node)
@@ -108,10 +99,10 @@ export function childrenOf({ image, node, change }: View): Map<string, View> {
   return children
 }
 
-/** Where a changed name's children come from in the image; see `Change`. */
+/** Where a changed name's children come from in the image; see `Change`. A file that becomes a directory has none. */
 function nodeBelow(change: Change, before: View | undefined): NodeId {
   if (change.from !== undefined) return change.from
-  return before?.node ?? 0
+  return before !== undefined && isDirectory(entryOfView(before).mode) ? before.node : 0
 }
 
 function sameAttributes(a: Entry, b: Entry): boolean {

@@ -61,6 +61,12 @@ export interface Content {
 /** Files of up to this many bytes live in the image, as mkcomposefs does. */
 export const INLINE_BYTES_MAX = 64
 
+/**
+ * Directories may lie so deep inside each other, or a walk would need more stack than there is. Paths that programs can use end at 4,096
+ * bytes, which is about as many.
+ */
+export const DEPTH_MAX = 2_000
+
 /** The change of the name below `change`, made when it is missing. */
 export function childChange(change: Change, name: string): Change {
   change.children ??= new Map()

@@ -175,7 +175,7 @@ function putPayload(walk: Walk, node: number, type: number): void {
     else putDigest(writer, Buffer.from(verityOf(Buffer.from(readData(image, node, inode), 'latin1')), 'hex'), 0)
   } else if (type === DT.symlink) {
     putU32(writer, inode.size)
-    eachPiece(node, inode, (at, length) => putBytes(writer, image.arena.bytes, at, length))
+    eachPiece(image, node, inode, (at, length) => putBytes(writer, image.arena.bytes, at, length))
   } else if (type === DT.character || type === DT.block) {
     putU32(writer, 8)
     putU32(writer, (inode.raw >>> 8) & 0xfff)

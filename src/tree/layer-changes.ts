@@ -106,12 +106,13 @@ function findIndexed(base: Image, index: ReadonlyMap<NodeId, LayerNode>): Map<No
   const found = new Map<NodeId, IndexedNames>()
   const visit = (directory: NodeId): boolean => {
     const names: IndexedNames = { files: new Map(), directories: new Map() }
+    const below: [string, NodeId][] = []
     eachName(base, directory, (at, length, node, type) => {
       if (isDot(base, at, length)) return
-      if (type === DT.directory) {
-        if (visit(node)) names.directories.set(latin1(base.arena, at, length), node)
-      } else if (index.has(node)) names.files.set(latin1(base.arena, at, length), node)
+      if (type === DT.directory) below.push([latin1(base.arena, at, length), node])
+      else if (index.has(node)) names.files.set(latin1(base.arena, at, length), node)
     })
+    for (const [name, node] of below) if (visit(node)) names.directories.set(name, node)
     if (names.files.size + names.directories.size === 0) return false
     found.set(directory, names)
     return true
@@ -157,7 +158,7 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   for (const [name, node] of names.files) {
     const written = merging.index.get(node)
     if (!children.has(name) && written !== undefined)
-      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`) })
+      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`, true) })
   }
   for (const [name, node] of names.directories) {
     if (children.has(name)) continue
@@ -167,9 +168,10 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   }
 }
 
-function fileEntry(merging: Merging, node: LayerNode, path: string): Entry {
+/** The names of an indexed inode that only the base has are not in its link count: several may remain where that is 1. */
+function fileEntry(merging: Merging, node: LayerNode, path: string, isIndexed = false): Entry {
   const { stat } = node
-  const linked = stat.links > 1
+  const linked = isIndexed || stat.links > 1
   const known = linked ? merging.entries.get(stat.inode) : undefined
   if (known !== undefined) return known
   reportTorn(merging, node, path)

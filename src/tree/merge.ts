@@ -6,7 +6,7 @@ import { createInode, readInode, storedLinks } from '../erofs/inode.ts'
 import { userXattrs } from '../erofs/xattrs.ts'
 import { type Annex, appendInode, appendName, direntTypeOf, openAnnex } from './append.ts'
 import { type Columns, createColumns, finishColumns, type NameRow } from './columns.ts'
-import type { Change, Entry } from './entry.ts'
+import { type Change, DEPTH_MAX, type Entry } from './entry.ts'
 import { DOTS, FLAG, type Tree } from './tree.ts'
 
 /** A name as it will be in the new tree. */
@@ -28,7 +28,10 @@ const HIDING_NAMES: readonly string[] = Array.from({ length: 256 }, (_, i) => i.
 const WHITEOUT_MODE = 0o020644
 const inode = createInode()
 
-/** The tree that a parent's image (or `emptyImage()`) becomes by these changes. Nothing of the parent is read but names. */
+/**
+ * The tree that a parent's image (or `emptyImage()`) becomes by these changes. Nothing of the parent is read but names.
+ * @throws unsupported (too deep), integrity (the parent's image is damaged)
+ */
 export function mergeTree(parent: Image, changes: Change): Tree {
   const annex = openAnnex(parent, changes)
   const columns = createColumns(parent.inodes + countNames(changes))
@@ -47,7 +50,13 @@ export function mergeTree(parent: Image, changes: Change): Tree {
 
   const pending: Child[] = [rootChild]
   columns.pushDirectory(rootChild, 0)
+  let depth = 0
+  let nextLevel = 1 // directories stand breadth-first: the number of the first that lies one deeper
   for (let number = 0; number < columns.directoryCount(); number++) {
+    if (number === nextLevel) {
+      requireDepth(++depth)
+      nextLevel = columns.directoryCount()
+    }
     columns.openDirectory()
     const directory = pending[number]
     const push = (child: Child): void => {
@@ -63,10 +72,19 @@ export function mergeTree(parent: Image, changes: Change): Tree {
   return finishColumns(annex, columns)
 }
 
-function countNames(change: Change): number {
-  let names = 2 + (change.children?.size ?? 0)
-  for (const child of change.children?.values() ?? [])
-    if (child.children !== undefined || child.entry != null) names += countNames(child)
+function requireDepth(depth: number): void {
+  if (depth <= DEPTH_MAX) return
+  throw new StratumError('unsupported', `the tree has more than ${DEPTH_MAX} directories, one inside the other`)
+}
+
+function countNames(changes: Change): number {
+  let names = 0
+  const pending = [changes]
+  for (let change = pending.pop(); change !== undefined; change = pending.pop()) {
+    names += 2 + (change.children?.size ?? 0)
+    for (const child of change.children?.values() ?? [])
+      if (child.children !== undefined || child.entry != null) pending.push(child)
+  }
   return names
 }
 

@@ -1,14 +1,18 @@
 import type { Xattr } from '../erofs/xattrs.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { toUser } from '../names/text.ts'
-import type { Content, Entry, FileAttributes } from './entry.ts'
+import { type Content, DEPTH_MAX, type Entry, type FileAttributes } from './entry.ts'
 
-/** Limits of what an image can hold (docs/format.md 4); what is beyond them is refused by path, never stored as something else. */
-const XATTR_SET_BYTES_MAX = 32_767
+/**
+ * Limits of what an image can hold (docs/format.md 5); what is beyond them is refused by path, never stored as something else. composefs
+ * allows an inode 32,767 bytes of xattrs, of which its own two of a file take 161.
+ */
+const XATTR_SET_BYTES_MAX = 32_767 - 161
 const XATTR_ENTRY_BYTES = 7
 const XATTR_HEADER_BYTES = 12
 const XATTR_NAMES = /^(user\.|trusted\.|security\.|system\.posix_acl_(access|default)$)/
 const TYPE = 0o170000
+const DIRECTORY = 0o040000
 const REGULAR = 0o100000
 const BLOCK = 0o060000
 const CHARACTER = 0o020000
@@ -29,6 +33,9 @@ export function entryOf({ stat, xattrs, path }: Attributes, content: Content | u
       `${toUser(path)} is a character device 0/0, which an overlay shows as a missing file: it cannot be stored`,
     )
   }
+  if (type === DIRECTORY) checkDepth(path)
+  if (!Number.isSafeInteger(stat.mtimeSeconds))
+    throw new StratumError('unsupported', `${toUser(path)} has a modification time that cannot be stored exactly`)
   return {
     mode: stat.mode,
     uid: stat.uid,
@@ -41,6 +48,18 @@ export function entryOf({ stat, xattrs, path }: Attributes, content: Content | u
     device: type === BLOCK || type === CHARACTER ? stat.device : 0,
     xattrs: checkXattrs(xattrs, path),
     linked,
+  }
+}
+
+/** To be asked before a walk goes down into a directory. @throws unsupported */
+export function checkDepth(path: string): void {
+  let depth = 1
+  for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) depth++
+  if (depth > DEPTH_MAX) {
+    throw new StratumError(
+      'unsupported',
+      `${toUser(path.slice(0, 100))}… lies in more than ${DEPTH_MAX} directories, one inside the other`,
+    )
   }
 }
 

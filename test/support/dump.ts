@@ -3,7 +3,7 @@ import { eachEntry } from '../../src/erofs/directory.ts'
 import { createInode, readData, readInode } from '../../src/erofs/inode.ts'
 import { LAYOUT } from '../../src/erofs/format.ts'
 import { digestAt, userXattrs, type Xattr } from '../../src/erofs/xattrs.ts'
-import { type Change, type Entry } from '../../src/tree/entry.ts'
+import { type Change, childChange, type Entry } from '../../src/tree/entry.ts'
 import { isDirectoryEntry } from './random-tree.ts'
 
 /** The text of composefs-dump(5) for a tree given as changes of nothing, and for an image as our reader sees it. */
@@ -66,7 +66,9 @@ export function dumpOfImage(image: Image): string {
       linked: false,
     }
     lines.push(lineOf(path || '/', entry, inode.links))
-    if (type === 4) eachEntry(image, node, (name, child) => emit(child, `${path}/${escape(name)}`))
+    const children: [number, string][] = []
+    if (type === 4) eachEntry(image, node, (name, child) => children.push([child, `${path}/${escape(name)}`]))
+    for (const [child, at] of children) emit(child, at)
   }
   emit(image.root, '')
   return `${lines.join('\n')}\n`
@@ -127,4 +129,57 @@ function escape(text: string, xattr = false): string {
     else escaped += character
   }
   return escaped
+}
+
+/** The tree of a dump, as changes of nothing. */
+export function changeOfDump(text: string): Change {
+  const root: Change = {}
+  const links: [Change, string][] = []
+  const at = (path: string): Change => {
+    let change = root
+    for (const name of path.split('/')) if (name !== '') change = childChange(change, unescape(name))
+    return change
+  }
+  for (const line of text.split('\n')) {
+    const fields = line.split(' ')
+    if (fields.length < 11) continue
+    if (fields[2].startsWith('@')) links.push([at(fields[0]), fields[8]])
+    else at(fields[0]).entry = entryOfFields(fields)
+  }
+  for (const [change, target] of links) {
+    const entry = at(target).entry as { linked: boolean } & Entry
+    entry.linked = true
+    change.entry = entry
+  }
+  return root
+}
+
+function entryOfFields(fields: readonly string[]): Entry {
+  const [, size, mode, , uid, gid, device, mtime, payload, content, digest] = fields
+  const [seconds, nanoseconds] = mtime.split('.').map(Number)
+  const isLink = Number.parseInt(mode, 8) >> 12 === 10
+  const isFile = Number.parseInt(mode, 8) >> 12 === 8
+  return {
+    mode: Number.parseInt(mode, 8),
+    uid: Number(uid),
+    gid: Number(gid),
+    seconds,
+    nanoseconds,
+    size: isFile ? Number(size) : 0,
+    digest: digest === '-' ? undefined : digest,
+    data: isLink ? unescape(payload) : content === '-' ? '' : unescape(content),
+    device: Number(device),
+    xattrs: fields.slice(11).map(text => {
+      const equals = text.indexOf('=')
+      return [unescape(text.slice(0, equals)), unescape(text.slice(equals + 1))]
+    }),
+    linked: false,
+  }
+}
+
+function unescape(text: string): string {
+  const plain: Record<string, string> = { n: '\n', r: '\r', t: '\t', '\\': '\\' }
+  return text.replace(/\\(?:x([0-9a-f]{2})|(.))/g, (_, hex: string | undefined, character: string) =>
+    hex === undefined ? plain[character] : String.fromCharCode(Number.parseInt(hex, 16)),
+  )
 }
