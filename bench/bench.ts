@@ -22,10 +22,14 @@ else await benchAll(process.env[INSIDE])
 function runInNamespace(): number {
   const folder = path.join(process.env.STRATUM_BENCH_SCRATCH ?? '/var/tmp', 'stratum-bench')
   fs.mkdirSync(folder, { recursive: true })
-  const { status } = spawnSync('unshare', ['--mount', '--propagation', 'private', process.execPath, import.meta.filename, ...process.argv.slice(2)], {
-    stdio: 'inherit',
-    env: { ...process.env, [INSIDE]: folder, STRATUM_RUN: `${folder}/run`, TMPDIR: folder },
-  })
+  const { status } = spawnSync(
+    'unshare',
+    ['--mount', '--propagation', 'private', process.execPath, import.meta.filename, ...process.argv.slice(2)],
+    {
+      stdio: 'inherit',
+      env: { ...process.env, [INSIDE]: folder, STRATUM_RUN: `${folder}/run`, TMPDIR: folder },
+    },
+  )
   return status ?? 130
 }
 
@@ -79,10 +83,7 @@ function benchSaves(folder: string, tree: string, all: readonly Peer[], caches: 
       fs.rmSync(store, { recursive: true, force: true })
     }
   }
-  return [
-    rowOf(`first save, ${caches}`, first, bytes),
-    rowOf(`save again, 1 % changed, ${caches}`, again, bytes),
-  ]
+  return [rowOf(`first save, ${caches}`, first, bytes), rowOf(`save again, 1 % changed, ${caches}`, again, bytes)]
 }
 
 function record(into: Map<string, Run[]>, name: string, value: Run): void {
@@ -96,7 +97,9 @@ function rowOf(work: string, runs: ReadonlyMap<string, readonly Run[]>, bytes: R
 
 /** A peer that stored nothing is fast. */
 function requireStored(peer: Peer, store: string, source: string): void {
-  const expected = fs.readdirSync(source, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).length
+  const expected = fs
+    .readdirSync(source, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile()).length
   const stored = peer.count(store, 'v2')
   if (stored < expected) throw new Error(`${peer.name} stored ${stored} of ${expected} files`)
 }

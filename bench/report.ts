@@ -45,7 +45,15 @@ function tableOf({ work, results, bytes, note }: Row): string {
       const size = bytes?.get(name)
       return `| ${name} | ${median.toFixed(3)} | ${least.toFixed(3)} to ${most.toFixed(3)} | ${ratio} | ${megabytes(peakBytes)} | ${size === undefined ? '' : megabytes(size)} |`
     })
-  return [`## ${work}`, '', ...(note === undefined ? [] : [note, '']), '| tool | s | spread | ratio | peak memory | on disk |', '|---|---|---|---|---|---|', ...lines, ''].join('\n')
+  return [
+    `## ${work}`,
+    '',
+    ...(note === undefined ? [] : [note, '']),
+    '| tool | s | spread | ratio | peak memory | on disk |',
+    '|---|---|---|---|---|---|',
+    ...lines,
+    '',
+  ].join('\n')
 }
 
 function megabytes(bytes: number): string {

@@ -203,7 +203,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Help',
     summary: 'show every option, its value and where it comes from',
     args: [['<show>', 'the word "show"']],
-    load: () => import('./commands/config.ts'),
+    load: async () => ({ run: (await import('./commands/config.ts')).configOf(COMMANDS) }),
   },
   {
     name: 'completion',
@@ -211,6 +211,6 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print the completion script for a shell',
     args: [['[shell]', 'bash, zsh or fish']],
     options: [option('--references', 'print labels and tags, for the script').default(false).hideHelp()],
-    load: () => import('./commands/completion.ts'),
+    load: async () => ({ run: (await import('./commands/completion.ts')).completionOf(COMMANDS) }),
   },
 ]

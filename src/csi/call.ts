@@ -141,7 +141,8 @@ function explain(error: unknown, signal: AbortSignal, method: string): StratumEr
 }
 
 function grpcCode({ code }: StratumError): Status {
-  return ERROR_TABLE[code].grpc
+  const number: number = ERROR_TABLE[code].grpc
+  return number as Status
 }
 
 /** The message is for people: what, who holds it, what to do (CSI specification, "Error Scheme": details stay empty). */

@@ -48,7 +48,7 @@ async function answer({ url, method }: http.IncomingMessage, registry: Registry,
     body: `${body}\n`,
   })
   if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET')
-  switch (url?.split('?')[0]) {
+  switch ((url ?? '').split('?')[0]) {
     case '/healthz':
       return verdict(health.alive())
     case '/readyz':

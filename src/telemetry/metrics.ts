@@ -24,69 +24,31 @@ export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry, prefix: 'stratum_' })
+  const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> =>
+    new Gauge({ name: `stratum_${name}`, help, labelNames, registers })
+  const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []): Counter<Label> =>
+    new Counter({ name: `stratum_${name}`, help, labelNames, registers })
+  const seconds = <Label extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: Label[] = [],
+  ): Histogram<Label> => new Histogram({ name: `stratum_${name}`, help, buckets, labelNames, registers })
   return {
     registry,
-    rpcSeconds: new Histogram({
-      name: 'stratum_csi_rpc_duration_seconds',
-      help: 'Time of CSI calls',
-      labelNames: ['method', 'code'],
-      buckets: RPC_BUCKETS,
-      registers,
-    }),
-    rpcsInFlight: new Gauge({
-      name: 'stratum_csi_rpcs_in_flight',
-      help: 'CSI calls under way',
-      labelNames: ['method'],
-      registers,
-    }),
-    published: new Gauge({
-      name: 'stratum_published_targets',
-      help: 'Targets that a volume is mounted at',
-      labelNames: ['kind'],
-      registers,
-    }),
-    orphanedTargets: new Gauge({
-      name: 'stratum_orphaned_targets',
-      help: 'Targets whose pod seems to be gone',
-      registers,
-    }),
-    commitSeconds: new Histogram({
-      name: 'stratum_commit_duration_seconds',
-      help: 'Time of commits of a HEAD',
-      labelNames: ['consistency', 'result'],
-      buckets: COMMIT_BUCKETS,
-      registers,
-    }),
-    commitPauseSeconds: new Histogram({
-      name: 'stratum_commit_pause_seconds',
-      help: 'Time that writers stood still for a commit',
-      buckets: PAUSE_BUCKETS,
-      registers,
-    }),
-    folds: new Counter({
-      name: 'stratum_folds_total',
-      help: 'HEADs that got a new base',
-      labelNames: ['result'],
-      registers,
-    }),
-    collectSeconds: new Histogram({
-      name: 'stratum_gc_duration_seconds',
-      help: 'Time of garbage collections',
-      labelNames: ['result'],
-      buckets: COMMIT_BUCKETS,
-      registers,
-    }),
-    collectedBytes: new Counter({ name: 'stratum_gc_freed_bytes_total', help: 'Bytes that were freed', registers }),
-    storeBytes: new Gauge({
-      name: 'stratum_store_file_system_bytes',
-      help: 'The file system of the store',
-      labelNames: ['kind'],
-      registers,
-    }),
-    eventLoopLag: new Gauge({
-      name: 'stratum_event_loop_lag_seconds',
-      help: 'How late the event loop runs',
-      registers,
-    }),
+    rpcSeconds: seconds('csi_rpc_duration_seconds', 'Time of CSI calls', RPC_BUCKETS, ['method', 'code']),
+    rpcsInFlight: gauge('csi_rpcs_in_flight', 'CSI calls under way', ['method']),
+    published: gauge('published_targets', 'Targets that a volume is mounted at', ['kind']),
+    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
+    commitSeconds: seconds('commit_duration_seconds', 'Time of commits of a HEAD', COMMIT_BUCKETS, [
+      'consistency',
+      'result',
+    ]),
+    commitPauseSeconds: seconds('commit_pause_seconds', 'Time that writers stood still for a commit', PAUSE_BUCKETS),
+    folds: counter('folds_total', 'HEADs that got a new base', ['result']),
+    collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
+    collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
+    storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
+    eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
   }
 }

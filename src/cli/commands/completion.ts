@@ -1,24 +1,26 @@
 import { StratumError } from '../../errors/stratum-error.ts'
-import { COMMANDS } from '../commands.ts'
-import type { Command } from '../invocation.ts'
-import { globalOptions } from '../program.ts'
-
-/** Commands whose first argument is a label or one of its tags. */
-const REFERENCE_FIRST = COMMANDS.filter(({ args }) => /label|reference|what/.test(args?.[0]?.[0] ?? '')).map(
-  ({ name }) => name,
-)
+import type { Command, Outcome } from '../invocation.ts'
+import { type CommandSpec, globalOptions } from '../program.ts'
 
 /** A script that completes commands, options, labels and tags; it asks `stratum completion --references` for the last two. */
-export const run: Command<{ references: boolean }> = async invocation => {
-  const { args, options } = invocation
+export function completionOf(commands: readonly CommandSpec[]): Command<{ references: boolean }> {
+  return ({ args, options }) => complete(commands, args, options)
+}
+
+async function complete(
+  commands: readonly CommandSpec[],
+  args: readonly string[],
+  options: { readonly references: boolean; readonly store: string },
+): Promise<Outcome> {
   if (options.references) return { json: {}, text: await references(options.store) }
-  const scripts: Readonly<Record<string, () => string>> = { bash, zsh, fish }
+  const scripts: Readonly<Record<string, (commands: readonly CommandSpec[]) => string>> = { bash, zsh, fish }
   const script = scripts[args[0] ?? '']
   if (script === undefined)
     throw new StratumError('usage', `completion for ${JSON.stringify(args[0] ?? '')} is not known`, {
       hint: 'stratum completion bash (or zsh, fish)',
     })
-  return { json: { shell: args[0], script: script() }, text: script(), quiet: script() }
+  const text = script(commands)
+  return { json: { shell: args[0], script: text }, text, quiet: text }
 }
 
 /** Every label, and every label:tag. Says nothing where it cannot: a completion must not disturb. */
@@ -35,20 +37,24 @@ async function references(store: string): Promise<string> {
   }
 }
 
-function optionsOf(name: string): string[] {
-  const spec = COMMANDS.find(each => each.name === name)
-  return [...(spec?.options ?? []), ...globalOptions()].map(({ long }) => long ?? '').concat('--help')
+/** Commands whose first argument is a label or one of its tags. */
+function takingReferences(commands: readonly CommandSpec[]): string[] {
+  return commands.filter(({ args }) => /label|reference|what/.test(args?.[0]?.[0] ?? '')).map(({ name }) => name)
 }
 
-function bash(): string {
-  const cases = COMMANDS.map(({ name }) => `    ${name}) options="${optionsOf(name).join(' ')}" ;;`).join('\n')
+function optionsOf({ options = [] }: CommandSpec): string[] {
+  return [...options, ...globalOptions()].map(({ long }) => long ?? '').concat('--help')
+}
+
+function bash(commands: readonly CommandSpec[]): string {
+  const cases = commands.map(spec => `    ${spec.name}) options="${optionsOf(spec).join(' ')}" ;;`).join('\n')
   return `# stratum completion for bash: eval "$(stratum completion bash)"
 _stratum() {
   local word=\${COMP_WORDS[COMP_CWORD]} command=\${COMP_WORDS[1]} options=
   # a colon separates words for bash: put label:tag together again
   if declare -F _get_comp_words_by_ref > /dev/null; then _get_comp_words_by_ref -n : cur; word=$cur; fi
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "${COMMANDS.map(({ name }) => name).join(' ')} help" -- "$word"))
+    COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(' ')} help" -- "$word"))
     return
   fi
   case $command in
@@ -58,7 +64,7 @@ ${cases}
     -*) COMPREPLY=($(compgen -W "$options" -- "$word")) ;;
     *)
       case $command in
-        ${REFERENCE_FIRST.join('|')})
+        ${takingReferences(commands).join('|')})
           COMPREPLY=($(compgen -W "$(stratum completion --references 2> /dev/null)" -- "$word"))
           if declare -F __ltrim_colon_completions > /dev/null; then __ltrim_colon_completions "$word"; fi ;;
       esac ;;
@@ -67,15 +73,15 @@ ${cases}
 complete -o default -F _stratum stratum`
 }
 
-function zsh(): string {
-  const commands = COMMANDS.map(({ name, summary }) => `    '${name}:${summary.replaceAll("'", '’')}'`).join('\n')
-  const cases = COMMANDS.map(({ name }) => `    ${name}) options=(${optionsOf(name).join(' ')}) ;;`).join('\n')
+function zsh(commands: readonly CommandSpec[]): string {
+  const described = commands.map(({ name, summary }) => `    '${name}:${summary.replaceAll("'", '’')}'`).join('\n')
+  const cases = commands.map(spec => `    ${spec.name}) options=(${optionsOf(spec).join(' ')}) ;;`).join('\n')
   return `#compdef stratum
 # stratum completion for zsh: eval "$(stratum completion zsh)"
 _stratum() {
   local -a commands options references
   commands=(
-${commands}
+${described}
   )
   if (( CURRENT == 2 )); then
     _describe command commands
@@ -89,7 +95,7 @@ ${cases}
     return
   fi
   case $words[2] in
-    ${REFERENCE_FIRST.join('|')})
+    ${takingReferences(commands).join('|')})
       references=(\${(f)"$(stratum completion --references 2> /dev/null)"})
       compadd -- $references ;;
   esac
@@ -98,14 +104,16 @@ ${cases}
 compdef _stratum stratum`
 }
 
-function fish(): string {
-  const lines = COMMANDS.flatMap(({ name, summary }) => [
-    `complete -c stratum -n __fish_use_subcommand -f -a ${name} -d '${summary.replaceAll("'", "\\'")}'`,
-    ...optionsOf(name).map(long => `complete -c stratum -n '__fish_seen_subcommand_from ${name}' -l ${long.slice(2)}`),
+function fish(commands: readonly CommandSpec[]): string {
+  const lines = commands.flatMap(spec => [
+    `complete -c stratum -n __fish_use_subcommand -f -a ${spec.name} -d '${spec.summary.replaceAll("'", "\\'")}'`,
+    ...optionsOf(spec).map(
+      long => `complete -c stratum -n '__fish_seen_subcommand_from ${spec.name}' -l ${long.slice(2)}`,
+    ),
   ])
   return [
     '# stratum completion for fish: stratum completion fish | source',
     ...lines,
-    `complete -c stratum -n '__fish_seen_subcommand_from ${REFERENCE_FIRST.join(' ')}' -a '(stratum completion --references 2> /dev/null)'`,
+    `complete -c stratum -n '__fish_seen_subcommand_from ${takingReferences(commands).join(' ')}' -a '(stratum completion --references 2> /dev/null)'`,
   ].join('\n')
 }

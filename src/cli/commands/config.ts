@@ -1,9 +1,8 @@
 import { StratumError } from '../../errors/stratum-error.ts'
 import { formatTable } from '../format.ts'
-import type { Command } from '../invocation.ts'
-import { COMMANDS } from '../commands.ts'
+import type { Command, Outcome } from '../invocation.ts'
 import { applyConfig, configFile, readConfig } from '../config.ts'
-import { createProgram } from '../program.ts'
+import { type CommandSpec, createProgram } from '../program.ts'
 
 interface Setting {
   readonly command: string
@@ -14,14 +13,18 @@ interface Setting {
 }
 
 /** Every option's value as a command would see it, and where it comes from. */
-export const run: Command = async ({ args }) => {
+export function configOf(commands: readonly CommandSpec[]): Command {
+  return ({ args }) => show(commands, args)
+}
+
+async function show(commands: readonly CommandSpec[], args: readonly string[]): Promise<Outcome> {
   if (args[0] !== 'show') throw new StratumError('usage', `config ${args[0]}: only "config show" is known`)
-  const settings = await readSettings()
+  const settings = await readSettings(commands)
   const shared = new Map(
     settings.map(setting => [`${setting.option} ${JSON.stringify(setting.value)} ${setting.source}`, setting]),
   )
   const rows = [...shared.values()].map(({ command, option, value, source, variable }) => [
-    settings.filter(other => other.option === option).length === COMMANDS.length ? '(all)' : command,
+    settings.filter(other => other.option === option).length === commands.length ? '(all)' : command,
     `--${option}`,
     value === undefined ? '' : JSON.stringify(value),
     source,
@@ -34,11 +37,11 @@ export const run: Command = async ({ args }) => {
   }
 }
 
-async function readSettings(): Promise<Setting[]> {
+async function readSettings(commands: readonly CommandSpec[]): Promise<Setting[]> {
   const config = await readConfig()
-  const program = createProgram(COMMANDS, '', { configure: async () => undefined, call: async () => undefined })
+  const program = createProgram(commands, '', { configure: async () => undefined, call: async () => undefined })
   return program.commands
-    .filter(command => COMMANDS.some(({ name }) => name === command.name()))
+    .filter(command => commands.some(({ name }) => name === command.name()))
     .flatMap(command => {
       applyConfig(command, config)
       return command.options.flatMap(option => {
