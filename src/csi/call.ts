@@ -86,7 +86,7 @@ async function serve(
   gate.underWay++
   metrics.rpcsInFlight.inc({ method })
   const limits = limitsOf(call, gate)
-  let code: Status = Status.OK
+  let code: number = Status.OK
   let failure: StratumError | undefined
   try {
     if (gate.draining) throw new StratumError('unavailable', 'the plugin is stopping; the call can be repeated')
@@ -140,13 +140,12 @@ function explain(error: unknown, signal: AbortSignal, method: string): StratumEr
   return toStratumError(error, method)
 }
 
-function grpcCode({ code }: StratumError): Status {
-  const number: number = ERROR_TABLE[code].grpc
-  return number as Status
+function grpcCode({ code }: StratumError): number {
+  return ERROR_TABLE[code].grpc
 }
 
 /** The message is for people: what, who holds it, what to do (CSI specification, "Error Scheme": details stay empty). */
-function statusOf(error: StratumError, code: Status): Partial<ServiceError> {
+function statusOf(error: StratumError, code: number): Partial<ServiceError> {
   return {
     code,
     details: error.hint === undefined ? error.message : `${error.message}. ${error.hint}`,
@@ -157,7 +156,7 @@ function statusOf(error: StratumError, code: Status): Partial<ServiceError> {
 interface LoggedCall {
   readonly method: string
   readonly request: Request
-  readonly code: Status
+  readonly code: number
   readonly failure: StratumError | undefined
   readonly milliseconds: number
 }
