@@ -125,9 +125,19 @@ function scanName(scan: Scan, place: Name): ScannedNode | 'directory' | undefine
     const same = place.before !== undefined && sameState(place.before.stat, stat)
     if (!same && scan.previous !== undefined) scan.moved.push(place.path)
     if (isDirectoryMode(stat.mode)) return 'directory'
-    if (isRegularMode(stat.mode)) return scanRegular(scan, place, stat, same)
-    return same ? place.before : scanSpecial(place, stat)
+    return scanFile(scan, place, stat, same)
   })
+}
+
+/** Anything but a directory. What looks as before is taken as it was, if looking is enough to tell. */
+function scanFile(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNode {
+  const { before } = place
+  if (same && before !== undefined && (before.settled || scan.trustStat)) return before
+  const twin = stat.links > 1 ? scan.linked.get(stat.inode) : undefined
+  if (twin !== undefined && sameState(twin.stat, stat)) return twin // else another file has the inode's number meanwhile
+  const node = isRegularMode(stat.mode) ? scanRegular(scan, place, stat, same) : scanSpecial(scan, place, stat)
+  if (stat.links > 1) scan.linked.set(stat.inode, node)
+  return node
 }
 
 async function scanSubdirectory(scan: Scan, place: Name): Promise<ScannedNode | undefined> {
@@ -147,22 +157,19 @@ function unlessGone<T>(scan: Scan, { path }: Name, look: () => T): T | undefined
 }
 
 /** A symlink, device, whiteout, fifo or socket. */
-function scanSpecial({ parent, name }: Name, stat: Stat): ScannedNode {
+function scanSpecial({ probe }: Scan, { parent, name }: Name, stat: Stat): ScannedNode {
   const content = isSymlinkMode(stat.mode)
     ? { size: 0, digest: undefined, data: readLinkAt(parent.fd, name) }
     : undefined
-  return { stat, xattrs: xattrsAt(parent.fd, name), content, children: undefined, settled: true }
+  const settled = stat.ctime < probe
+  return { stat, xattrs: xattrsAt(parent.fd, name), content, children: undefined, settled }
 }
 
-function scanRegular(scan: Scan, name: Name, stat: Stat, same: boolean): ScannedNode {
-  if (same && name.before !== undefined && (name.before.settled || scan.trustStat)) return name.before
-  const twin = stat.links > 1 ? scan.linked.get(stat.inode) : undefined
-  if (twin !== undefined) return twin
-  const xattrs = xattrsAt(name.parent.fd, name.name)
+function scanRegular(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNode {
+  const xattrs = xattrsAt(place.parent.fd, place.name)
   const node: ScannedNode = { stat, xattrs, content: undefined, children: undefined, settled: stat.ctime < scan.probe }
-  if (stat.links > 1) scan.linked.set(stat.inode, node)
   // A file with metacopy has the data of the base: what lies here are zeros.
-  if (!xattrs.some(([key]) => key === METACOPY) && !takeFromCache(scan, node)) readContent(scan, name, node, same)
+  if (!xattrs.some(([key]) => key === METACOPY) && !takeFromCache(scan, node)) readContent(scan, place, node, same)
   return node
 }
 

@@ -19,7 +19,7 @@ import { hexOf } from '../hashes/sha256.ts'
 import type { Change, Content, Entry, FileAttributes } from './entry.ts'
 import { entryOf } from './to-entry.ts'
 
-/** A name of an upperdir as it lies on disk, with overlayfs' own xattrs. */
+/** A name of an upperdir as it lies on disk, with overlayfs' own xattrs. Names of one inode, in upperdir and index, share one node. */
 export interface LayerNode {
   readonly stat: FileAttributes
   readonly xattrs: readonly Xattr[]
@@ -66,8 +66,8 @@ interface Merging {
   readonly index: ReadonlyMap<NodeId, LayerNode>
   /** The names of those inodes in the base, by directory. */
   readonly indexed: ReadonlyMap<NodeId, IndexedNames>
-  /** The entry of each inode of the upperdir that has several names. */
-  readonly entries: Map<bigint, Entry>
+  /** The entry of each node that several names may share. */
+  readonly entries: Map<LayerNode, Entry>
   readonly torn: string[]
 }
 
@@ -157,7 +157,7 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   for (const [name, node] of names.files) {
     const written = merging.index.get(node)
     if (!children.has(name) && written !== undefined)
-      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`) })
+      children.set(name, { entry: fileEntry(merging, written, `${path}/${name}`, true) })
   }
   for (const [name, node] of names.directories) {
     if (children.has(name)) continue
@@ -167,15 +167,16 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
   }
 }
 
-function fileEntry(merging: Merging, node: LayerNode, path: string): Entry {
+/** An indexed inode may have more names than links: each name in the base that nobody wrote to is one without a link in the upperdir. */
+function fileEntry(merging: Merging, node: LayerNode, path: string, indexed = false): Entry {
   const { stat } = node
-  const linked = stat.links > 1
-  const known = linked ? merging.entries.get(stat.inode) : undefined
+  const linked = indexed || stat.links > 1
+  const known = linked ? merging.entries.get(node) : undefined
   if (known !== undefined) return known
   reportTorn(merging, node, path)
   const content = xattr(node, METACOPY) === undefined ? node.content : contentBelow(merging, node, path)
   const entry = entryOf({ stat, xattrs: ownXattrs(node), path }, content, linked)
-  if (linked) merging.entries.set(stat.inode, entry)
+  if (linked) merging.entries.set(node, entry)
   return entry
 }
 
