@@ -1,7 +1,8 @@
-import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
+import { createHashRecorder, openHashCache, type Volume, volumeOf } from '../capture/hash-cache.ts'
 import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
+import { close, openDirectory } from '../host/descriptors.ts'
 import { type Label, labelFolder } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
@@ -21,7 +22,8 @@ export function openCaptureSession(store: Store, label: Label, staging: Staging,
   const cachePath = hashCachePath(store, label, 'head')
   const probe = touchProbe(store)
   const pool = createReaderPool(store, staging, signal)
-  const cache = openHashCache(cachePath)
+  const volume = volumeOfStore(store)
+  const cache = openHashCache(cachePath, volume)
   const recorder = createHashRecorder()
   return {
     pool,
@@ -30,9 +32,18 @@ export function openCaptureSession(store: Store, label: Label, staging: Staging,
     saveHashes(scan) {
       for (const node of settledFiles(scan))
         recorder.add(node.stat, { digest: node.content?.digest as string, hasXattrs: true })
-      recorder.save(cachePath)
+      recorder.save(cachePath, volume)
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  }
+}
+
+function volumeOfStore(store: Store): Volume | undefined {
+  const folder = openDirectory(store.path)
+  try {
+    return volumeOf(folder)
+  } finally {
+    close(folder)
   }
 }
 

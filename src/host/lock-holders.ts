@@ -27,6 +27,10 @@ export function commandOf(pid: number): string {
   return text.length > 60 ? `${text.slice(0, 59)}…` : text
 }
 
+export function isAlive(pid: number): boolean {
+  return readTextIfExists(`/proc/${pid}/comm`) !== undefined
+}
+
 export function describeProcesses(list: readonly ProcessName[]): string {
   const shown = list.slice(0, 5).map(({ pid, command }) => `pid ${pid}${command === '' ? '' : ` (${command})`}`)
   return list.length > shown.length ? `${shown.join(', ')} and ${list.length - shown.length} more` : shown.join(', ')

@@ -62,6 +62,14 @@ export function mountIdOf(path: string): number | undefined {
   return result === 0 ? Number(u64[18]) : undefined
 }
 
+const STATX_MNT_ID_UNIQUE = 0x4000
+
+/** A number of the mount that an open file is on, which no other mount gets in this boot. Undefined before Linux 6.8. */
+export function uniqueMountId(descriptor: number): bigint | undefined {
+  check(statx(descriptor, EMPTY, AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, buffer), 'statx')
+  return (u32[0] & STATX_MNT_ID_UNIQUE) === 0 ? undefined : u64[18]
+}
+
 /** Undefined where nothing is. */
 export function statIfExists(path: string): Stat | undefined {
   try {

@@ -1,4 +1,3 @@
-import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
 import { importDirectory, type MountsPolicy } from '../capture/import-directory.ts'
 import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool } from '../capture/reader-pool.ts'
@@ -75,15 +74,12 @@ async function readAndCommit(
   staging: Staging,
 ): Promise<{ commit: CreatedCommit; unstable: string[] }> {
   const { store, signal, onProgress, actor } = context
-  const cachePath = hashCachePath(store, request.label, 'import')
   const probe = touchProbe(store)
-  const recorder = createHashRecorder()
   await using pool = createReaderPool(store, staging, signal)
   const done = { stage: 'reading', files: 0, bytes: 0 }
-  const { tree, unstable } = await importDirectory(store, request.path, {
+  const { tree, unstable, saveHashes } = await importDirectory(store, request.path, {
     pool,
-    cache: openHashCache(cachePath),
-    recorder,
+    cachePath: hashCachePath(store, request.label, 'import'),
     probe,
     mounts: request.mounts,
     onFile(bytes) {
@@ -102,7 +98,7 @@ async function readAndCommit(
     message: request.message,
     author: actor,
   })
-  recorder.save(cachePath)
+  saveHashes()
   return { commit, unstable }
 }
 

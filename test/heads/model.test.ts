@@ -20,7 +20,9 @@ after(() => operations[Symbol.dispose]())
 type Step =
   | { readonly kind: 'run'; readonly ops: readonly FileOperation[] }
   | { readonly kind: 'commit'; readonly consistency: 'live' | 'idle' | 'freeze' }
-  | { readonly kind: 'unmount' | 'remount' | 'kernel-unmount' }
+  | { readonly kind: 'unmount' }
+  | { readonly kind: 'kernel-unmount' }
+  | { readonly kind: 'remount' }
 
 interface Played {
   readonly failure: string | undefined
@@ -96,18 +98,24 @@ interface Planned {
 
 function* plannedSteps(seed: number): Generator<Step | Planned> {
   const random = createRandom(seed)
+  let open = false
   for (let phases = 2 + random.below(2); phases > 0; phases--) {
     const keeps = random.chance(0.3)
+    open ||= keeps
     yield { kind: 'run', count: random.pick([3, 8, 20]), keeps }
     const way = random.below(10)
-    if (way < 6) yield { kind: 'commit', consistency: keeps ? 'live' : random.pick(['live', 'live', 'idle', 'freeze']) }
+    if (way < 6)
+      yield { kind: 'commit', consistency: random.pick(open ? ['live', 'freeze'] : ['live', 'live', 'idle', 'freeze']) }
     else {
       yield { kind: 'run', ops: [['close_all']] }
+      open = false
       yield { kind: random.pick(['unmount', 'kernel-unmount']) }
       if (way < 9) yield { kind: 'commit', consistency: random.pick(['live', 'idle', 'freeze']) }
       yield { kind: 'remount' }
     }
-    if (random.chance(0.5)) yield { kind: 'run', ops: [['close_all']] }
+    if (!open || random.chance(0.5)) continue
+    yield { kind: 'run', ops: [['close_all']] }
+    open = false
   }
   yield { kind: 'run', ops: [['close_all']] }
   yield { kind: 'commit', consistency: 'live' }
@@ -129,7 +137,7 @@ async function takeStep(lab: Lab, plain: string, step: Step | Planned): Promise<
   if (step.kind === 'remount') await lab.mount()
   else if (step.kind === 'unmount') await lab.unmount()
   else if (step.kind === 'kernel-unmount') unmount(fromUser(lab.head))
-  else return { step, failure: await commitAndCompare(lab, plain, step.consistency) }
+  else if (step.kind === 'commit') return { step, failure: await commitAndCompare(lab, plain, step.consistency) }
   return { step }
 }
 
