@@ -32,14 +32,13 @@ export interface HashRecorder {
 export type Volume = bigint
 
 /**
- * ext2 to ext4, XFS, Btrfs, tmpfs, f2fs, bcachefs. Elsewhere a key may stand for other bytes: overlayfs and FUSE see neither all writers
- * nor all writes, and in an image file system (EROFS, squashfs, ISO 9660) ctime is what its maker wrote.
+ * ext2 to ext4, XFS, Btrfs, f2fs, bcachefs. Elsewhere a key may stand for other bytes: overlayfs and FUSE see neither all writers nor all
+ * writes, a store into a mapped page of tmpfs that was read before moves no time, and in an image file system (EROFS, squashfs,
+ * ISO 9660) ctime is what its maker wrote.
  */
-const TYPES_WITH_TRUE_CTIME: ReadonlySet<number> = new Set([
-  0xef53, 0x58465342, 0x9123683e, 0x01021994, 0xf2f52010, 0xca451a4e,
-])
+const TYPES_WITH_TRUE_CTIME: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0xca451a4e])
 
-/** The volume of an open directory; undefined where nothing may be remembered of its files. */
+/** The volume of an open directory; undefined where a look at a file does not tell that it is as it was. */
 export function volumeOf(directory: number): Volume | undefined {
   if (!TYPES_WITH_TRUE_CTIME.has(fs.statfsSync(`/proc/self/fd/${directory}`).type)) return undefined
   return uniqueMountId(directory)

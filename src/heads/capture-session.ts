@@ -18,11 +18,21 @@ export interface CaptureSession extends AsyncDisposable {
   saveHashes(scan: LayerScan): void
 }
 
-export function openCaptureSession(store: Store, label: Label, staging: Staging, signal?: AbortSignal): CaptureSession {
+/** On such a file system every scan reads everything. */
+const NOTHING_SETTLES = 0n
+
+export function openCaptureSession(
+  store: Store,
+  label: Label,
+  staging: Staging,
+  signal?: AbortSignal,
+  change: (pool: ReaderPool) => ReaderPool = pool => pool,
+): CaptureSession {
   const cachePath = hashCachePath(store, label, 'head')
-  const probe = touchProbe(store)
-  const pool = createReaderPool(store, staging, signal)
+  const touched = touchProbe(store)
+  const pool = change(createReaderPool(store, staging, signal))
   const volume = volumeOfStore(store)
+  const probe = volume === undefined ? NOTHING_SETTLES : touched
   const cache = openHashCache(cachePath, volume)
   const recorder = createHashRecorder()
   return {

@@ -150,7 +150,10 @@ function outermost(freezers: Freezer[]): Freezer[] {
 }
 
 function noteFreezers(store: Store, label: Label, groups: ReadonlyMap<string, Freezer>): void {
-  note(store, label, still => ({ freezers: [...groups.values()].map(format), readOnlyMount: still?.readOnlyMount ?? '' }))
+  note(store, label, still => ({
+    freezers: [...groups.values()].map(format),
+    readOnlyMount: still?.readOnlyMount ?? '',
+  }))
 }
 
 /** Notes that a superblock is about to be made read-only for a moment. */

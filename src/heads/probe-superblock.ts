@@ -2,7 +2,7 @@ import { close } from '../host/descriptors.ts'
 import { isErrno } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
-import { formatMountSource } from '../mounts/source.ts'
+import { formatMountSource, placeOf } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
@@ -39,5 +39,5 @@ export function headSource(
   label: Label,
   { base, generation }: Pick<HeadRecord, 'base' | 'generation'>,
 ): string {
-  return formatMountSource({ label, commit: base, store: store.id, generation, tag: undefined })
+  return formatMountSource({ label, commit: base, store: store.id, place: placeOf(store), generation, tag: undefined })
 }

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { appendDurable } from '../host/files.ts'
+import { appendDurable, exists, syncDirectory } from '../host/files.ts'
 import { nodePath } from '../names/text.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
@@ -31,8 +31,13 @@ export interface RefMove {
 
 /** One JSON object a line. A line that was cut by a crash never counted. */
 export function appendLog(store: Store, label: Label, entry: LogEntry): void {
-  dropCutLine(paths.log(store, label))
-  appendDurable(paths.log(store, label), `${JSON.stringify(entry)}\n`)
+  const path = paths.log(store, label)
+  const isFirst = !exists(path)
+  dropCutLine(path)
+  appendDurable(path, `${JSON.stringify(entry)}\n`)
+  if (!isFirst) return
+  syncDirectory(paths.label(store, label))
+  syncDirectory(paths.refs(store))
 }
 
 /** All entries, oldest first. @throws integrity if one in the middle is damaged */
@@ -43,15 +48,17 @@ export function readLog(store: Store, label: Label): LogEntry[] {
 }
 
 const TAIL_BYTES = 1 << 16
+const LINE_END = 10
 
 /** The newest entry, without reading the rest of a long log. */
 export function lastLogEntry(store: Store, label: Label): LogEntry | undefined {
-  const text = readTail(paths.log(store, label), TAIL_BYTES)
-  const end = text.lastIndexOf('\n')
-  if (end < 0) return text.length < TAIL_BYTES ? undefined : readLog(store, label).at(-1)
-  const start = text.lastIndexOf('\n', end - 1)
-  if (start < 0 && text.length >= TAIL_BYTES) return readLog(store, label).at(-1)
-  return parseLine(text.slice(start + 1, end), label, 0)
+  for (let bytes = TAIL_BYTES; ; bytes *= 8) {
+    const tail = readTail(paths.log(store, label), bytes)
+    const end = tail.lastIndexOf(LINE_END)
+    const start = end <= 0 ? -1 : tail.lastIndexOf(LINE_END, end - 1)
+    if (start < 0 && tail.length === bytes) continue // the entry begins further up
+    return end < 0 ? undefined : parseLine(tail.toString('utf8', start + 1, end), label, 0)
+  }
 }
 
 function parseLine(line: string, label: Label, number: number): LogEntry {
@@ -68,12 +75,16 @@ function parseLine(line: string, label: Label, number: number): LogEntry {
   }
 }
 
-/** Cuts off the rest of an entry whose writing was interrupted. */
+/** Cuts off the rest of an entry whose writing was interrupted, perhaps in the middle of a character. */
 function dropCutLine(path: string): void {
-  const tail = readTail(path, TAIL_BYTES)
-  if (tail === '' || tail.endsWith('\n')) return
-  const cut = Buffer.byteLength(tail.slice(tail.lastIndexOf('\n') + 1))
-  fs.truncateSync(nodePath(path), fs.statSync(nodePath(path)).size - cut)
+  for (let bytes = TAIL_BYTES; ; bytes *= 8) {
+    const tail = readTail(path, bytes)
+    const end = tail.lastIndexOf(LINE_END)
+    if (end < 0 && tail.length === bytes) continue
+    const cut = tail.length - 1 - end
+    if (cut > 0) fs.truncateSync(nodePath(path), fs.statSync(nodePath(path)).size - cut)
+    return
+  }
 }
 
 function readWhole(path: string): string {
@@ -85,19 +96,19 @@ function readWhole(path: string): string {
   }
 }
 
-function readTail(path: string, bytes: number): string {
+function readTail(path: string, bytes: number): Buffer {
   let file: number
   try {
     file = fs.openSync(nodePath(path), 'r')
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return ''
+    if (isErrno(error, 'ENOENT')) return Buffer.alloc(0)
     throw error
   }
   try {
     const { size } = fs.fstatSync(file)
-    const buffer = Buffer.alloc(Math.min(size, bytes))
-    fs.readSync(file, buffer, 0, buffer.length, size - buffer.length)
-    return buffer.toString('utf8')
+    const tail = Buffer.alloc(Math.min(size, bytes))
+    fs.readSync(file, tail, 0, tail.length, size - tail.length)
+    return tail
   } finally {
     fs.closeSync(file)
   }

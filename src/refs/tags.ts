@@ -37,7 +37,7 @@ export function readTags(store: Store, label: Label): Map<Tag, CommitId> {
 /** Points a tag at a commit, or takes it away. Only `move-refs.ts` calls this: a move has to stand in the log first. */
 export function writeTag(store: Store, label: Label, tag: Tag, id: CommitId | null): void {
   if (id !== null) {
-    makeDirectory(paths.tags(store, label))
+    if (makeDirectory(paths.tags(store, label))) syncDirectory(paths.label(store, label))
     replaceFile(paths.tag(store, label, tag), `${id}\n`)
   } else if (removeIfExists(paths.tag(store, label, tag))) syncDirectory(paths.tags(store, label))
 }

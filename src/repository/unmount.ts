@@ -1,5 +1,7 @@
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
+import { foldIfCommitted } from '../heads/fold-unmounted.ts'
+import { headMounts, isOnTop } from '../heads/head-mounts.ts'
 import { describeHolders, findHolders } from '../heads/holders.ts'
 import { settleUnmounted } from '../heads/mount-head.ts'
 import { recoverHead } from '../heads/recover-head.ts'
@@ -20,14 +22,16 @@ export interface UnmountResult {
 
 /** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
 export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
-  const { store } = context
-  const mounts = findTarget(store, target)
-  const { label } = mounts[0]
+  const { store, signal } = context
+  const [{ label }] = findTarget(store, target)
   using _label = await lockLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
+  const mounts = findTarget(store, target) // what is there now that nobody else changes it
   for (const mounted of mounts) await unmountOne(mounted)
-  settleUnmounted(store, label)
+  const head = settleUnmounted(store, label)
+  if (head !== undefined && headMounts(store, label).length === 0 && !store.readOnly)
+    await foldIfCommitted(store, label, head, signal)
   return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint) }
 }
 
@@ -53,7 +57,13 @@ function findTarget(store: Store, target: string): Mounted[] {
   return meant
 }
 
-async function unmountOne({ mountpoint, device, label, tag, generation }: Mounted): Promise<void> {
+async function unmountOne(mounted: Mounted): Promise<void> {
+  const { mountpoint, device, label, tag, generation } = mounted
+  if (!isOnTop(mounted)) {
+    throw new StratumError('in-use', `something else is mounted over ${label} at ${toUser(mountpoint)}`, {
+      hint: `Unmount that first: umount ${toUser(mountpoint)}`,
+    })
+  }
   try {
     unmount(mountpoint)
   } catch (error) {

@@ -40,7 +40,7 @@ export function startFileOperations(): FileOperations {
     child.stdin?.write(`${JSON.stringify(request)}\n`)
     const { value, done } = await lines.next()
     if (done === true) throw new Error('fileops.py ended')
-    return JSON.parse(value as string) as Done
+    return JSON.parse(value) as Done
   }
   return {
     begin: (plain, seed, run) => ask({ command: 'begin', plain, seed, ...run }),
