@@ -51,7 +51,7 @@ export function createReaderPool(store: Store, staging: Staging, signal?: AbortS
       asked.files++
       asked.bytes += bytes
       if (asked.files <= INLINE_FILES && asked.bytes <= INLINE_BYTES) {
-        done(readFile(objects, directory, name))
+        readNow(objects, { directory, name, done })
         return
       }
       batch.push({ directory, name, done })
@@ -70,7 +70,20 @@ export function createReaderPool(store: Store, staging: Staging, signal?: AbortS
     },
     async [Symbol.asyncDispose]() {
       await threads?.stop()
+      for (const { done } of batch) done(undefined)
       objects[Symbol.dispose]()
     },
   }
+}
+
+/** `done` is called whatever happens: it lets go of the directory. */
+function readNow(objects: StagedObjects, { directory, name, done }: PendingFile): void {
+  let reading: FileReading | undefined
+  try {
+    reading = readFile(objects, directory, name)
+  } catch (error) {
+    done(undefined)
+    throw error
+  }
+  done(reading)
 }

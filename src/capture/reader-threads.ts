@@ -78,6 +78,9 @@ export function startReaderThreads(store: Store, staging: Staging, signal?: Abor
     },
     async stop() {
       await Promise.all(crew.workers.map(worker => worker.terminate()))
+      for (const batch of [...crew.queue.splice(0), ...crew.underWay.values()])
+        for (const { done } of batch) done(undefined)
+      crew.underWay.clear()
     },
   }
 }

@@ -50,8 +50,9 @@ function refusingToRead(pool: ReaderPool): ReaderPool {
   return {
     ...pool,
     read(directory, name, bytes, done) {
-      if (bytes > INLINE_BYTES_MAX) throw new NotRemembered(name)
-      pool.read(directory, name, bytes, done)
+      if (bytes <= INLINE_BYTES_MAX) return pool.read(directory, name, bytes, done)
+      done(undefined)
+      throw new NotRemembered(name)
     },
   }
 }

@@ -17,7 +17,7 @@ import type { CaptureSession } from './capture-session.ts'
 import { beginFold, discardNext, finishFold, foldHead, prepareNext } from './fold.ts'
 import { type Frozen, freezeWriters, markReadOnly, markThawed } from './freeze.ts'
 import { headMounts, isOnTop } from './head-mounts.ts'
-import { viewSuperblock } from './holders.ts'
+import { describeHolders, findUnseenHolders, viewSuperblock } from './holders.ts'
 import { headSource, isSuperblockGone } from './probe-superblock.ts'
 
 /** What became of HEAD's mount after a commit. */
@@ -53,7 +53,7 @@ export async function remountHead(store: Store, label: Label, options: RemountOp
   const head = readHead(store, label) as HeadRecord
   const mounts = headMounts(store, label)
   if (mounts.length === 0) return foldIfGone(store, label, head, options)
-  const obstacle = severalViews(mounts)
+  const obstacle = obstacleOf(mounts)
   if (obstacle !== undefined) return later(obstacle)
   return swap({ store, label, head, mounted: mounts[0], options })
 }
@@ -71,13 +71,15 @@ async function foldIfGone(store: Store, label: Label, head: HeadRecord, options:
   return { how: 'folded' }
 }
 
-/** Why a mount that is seen in more than one place cannot be exchanged. */
-function severalViews(mounts: readonly Mounted[]): string | undefined {
+/** Why a mount cannot be exchanged that is seen in more than one place, or by whom it would not notice. */
+function obstacleOf(mounts: readonly Mounted[]): string | undefined {
   if (!mounts.every(isOnTop)) return 'something else is mounted over it'
   if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => mountpoint).join(' and ')}`
   const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
   if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
-  return mountIds.size > 1 ? 'parts of it are mounted elsewhere too' : undefined
+  if (mountIds.size > 1) return 'parts of it are mounted elsewhere too'
+  const unseen = findUnseenHolders(mounts[0])
+  return unseen.length > 0 ? `it is in use: ${describeHolders(unseen)}` : undefined
 }
 
 /** A mount of HEAD that is to be exchanged. */

@@ -70,6 +70,15 @@ export function uniqueMountId(descriptor: number): bigint | undefined {
   return (u32[0] & STATX_MNT_ID_UNIQUE) === 0 ? undefined : u64[18]
 }
 
+const statfs = libc.func('int statfs(void *path, void *buffer)')
+const statfsBuffer = Buffer.alloc(256)
+const FSID_OFFSET = 56
+
+/** The kernel's number of the file system that a path leads to, symlinks followed; undefined where it cannot be told. */
+export function fileSystemIdOf(path: string): bigint | undefined {
+  return statfs(cString(path), statfsBuffer) === 0 ? statfsBuffer.readBigUInt64LE(FSID_OFFSET) : undefined
+}
+
 /** Undefined where nothing is. */
 export function statIfExists(path: string): Stat | undefined {
   try {

@@ -10,6 +10,7 @@ import { forgetMount, listMounted, type Mounted } from '../mounts/records.ts'
 import { type Label, quote } from '../names/label.ts'
 import { parseReference } from '../names/reference.ts'
 import { toUser } from '../names/text.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { type Context, lockOptions } from './context.ts'
@@ -18,6 +19,8 @@ import { removeDefaultMountpoint } from './mount.ts'
 export interface UnmountResult {
   readonly label: Label
   readonly mountpoints: readonly string[]
+  /** HEAD was as its last commit, which is its base now. */
+  readonly folded: boolean
 }
 
 /** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
@@ -30,9 +33,23 @@ export async function unmountTarget(context: Context, target: string): Promise<U
   const mounts = findTarget(store, target) // what is there now that nobody else changes it
   for (const mounted of mounts) await unmountOne(mounted)
   const head = settleUnmounted(store, label)
-  if (head !== undefined && headMounts(store, label).length === 0 && !store.readOnly)
-    await foldIfCommitted(store, label, head, signal)
-  return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint) }
+  const isUnmounted = head !== undefined && headMounts(store, label).length === 0
+  const folded = isUnmounted && !store.readOnly && (await tryToFold(store, label, head, signal))
+  return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint), folded }
+}
+
+/** The unmount is done: what goes wrong here is no failure of it, and the next command finishes a fold that was begun. */
+async function tryToFold(
+  store: Store,
+  label: Label,
+  head: HeadRecord,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return await foldIfCommitted(store, label, head, signal)
+  } catch {
+    return false
+  }
 }
 
 function findTarget(store: Store, target: string): Mounted[] {
