@@ -1,6 +1,6 @@
 import { bootId } from '../host/boot.ts'
 import { close } from '../host/descriptors.ts'
-import { exists } from '../host/files.ts'
+import { exists, nameOf, parentOf, removeTemporaries } from '../host/files.ts'
 import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
@@ -9,6 +9,7 @@ import type { Label } from '../names/label.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { finishMoves } from '../refs/move-refs.ts'
 import { paths, type Store } from '../store/layout.ts'
+import { hashCachePath } from './capture-session.ts'
 import { discardNext, finishFold } from './fold.ts'
 import { thawHead } from './freeze.ts'
 import { headMounts, isOnTop } from './head-mounts.ts'
@@ -21,12 +22,22 @@ import { unmountTop } from './remount.ts'
  */
 export async function recoverHead(store: Store, label: Label): Promise<HeadRecord | undefined> {
   thawHead(store, label)
+  removeHalfWritten(store, label)
   finishMoves(store, label)
   const head = readHead(store, label)
   if (head === undefined) return undefined
   if (head.state.kind === 'folding') return finishRemount(store, label, finishFold(store, label, head))
   if (exists(paths.next(store, label))) discardNext(store, label)
   return finishRemount(store, label, head)
+}
+
+function removeHalfWritten(store: Store, label: Label): void {
+  removeTemporaries(paths.label(store, label))
+  removeTemporaries(paths.tags(store, label))
+  for (const kind of ['head', 'import'] as const) {
+    const cache = hashCachePath(store, label, kind)
+    removeTemporaries(parentOf(cache), nameOf(cache))
+  }
 }
 
 /**

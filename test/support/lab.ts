@@ -10,6 +10,7 @@ import { commitHead, type CommitRequest, type CommitResult } from '../../src/rep
 import type { Context } from '../../src/repository/context.ts'
 import { importTree } from '../../src/repository/import.ts'
 import { mountReference, type MountResult } from '../../src/repository/mount.ts'
+import { tagCommit } from '../../src/repository/tag.ts'
 import { type UnmountResult, unmountTarget } from '../../src/repository/unmount.ts'
 import { type HeadRecord, readHead } from '../../src/refs/head-file.ts'
 import { paths, type Store } from '../../src/store/layout.ts'
@@ -27,6 +28,8 @@ export interface Lab {
   import(directory: string, label?: string): Promise<CommitId>
   mount(reference?: string, mountpoint?: string, options?: { readOnly?: boolean }): Promise<MountResult>
   unmount(what?: string): Promise<UnmountResult>
+  /** Any command that recovers what the last one left. */
+  tag(source: string, tag: string): Promise<unknown>
   commit(options?: Partial<CommitRequest> & { name?: string }): Promise<CommitResult>
   /** head.toml of `app`. */
   record(): HeadRecord
@@ -81,6 +84,8 @@ export function openLab(folder: string): Lab {
         uid: 0,
       }),
     unmount: (what = 'app') => unmountTarget(context, what),
+    tag: (source, tag) =>
+      tagCommit(context, { source: parseReference(source), tag: parseTag(tag), move: false, force: false }),
     commit: ({ name, ...options } = {}) =>
       commitHead(context, {
         label: LABEL,
