@@ -51,21 +51,21 @@ export interface Frozen {
  */
 export function freezeWriters(store: Store, label: Label, writers: Writers, limitMs: number): Frozen {
   const groups = new Map<string, Freezer>()
-  const locks: number[] = []
+  const locked = new Map<Freezer, number>()
   let since: number | undefined
   let pauseMs: number | undefined
   const thawAll = (): number => {
-    if (pauseMs === undefined) {
-      releaseAll([...groups.values()])
-      pauseMs = since === undefined ? 0 : performance.now() - since
-      for (const lock of locks) fs.closeSync(lock)
-    }
+    if (pauseMs !== undefined) return pauseMs
+    // A group that another commit stops is not ours to let go on.
+    releaseAll([...groups.values()].filter(group => locked.has(group) || isOwn(group)))
+    pauseMs = since === undefined ? 0 : performance.now() - since
+    for (const lock of locked.values()) fs.closeSync(lock)
     return pauseMs
   }
   try {
     gather(store, label, writers, groups)
-    const freezers = outermost([...groups.values()])
-    for (const freezer of freezers) locks.push(lockOrRefuse(freezer))
+    for (const freezer of outermost([...groups.values()])) lockUnlessGone(freezer, locked)
+    const freezers = [...locked.keys()]
     since = performance.now()
     for (const freezer of freezers) freeze(freezer, Math.max(1, limitMs - (performance.now() - since)))
     return { since, isHeld: () => pauseMs === undefined && freezers.every(isFrozen), thaw: thawAll }
@@ -136,10 +136,11 @@ function cannotStop(label: Label, pids: readonly number[]): StratumError {
   })
 }
 
-function lockOrRefuse(freezer: Freezer): number {
+/** A group that is gone has nobody in it. @throws busy */
+function lockUnlessGone(freezer: Freezer, locked: Map<Freezer, number>): void {
   const lock = lockGroup(freezer)
-  if (lock !== undefined) return lock
-  throw new StratumError('busy', `${freezer.path} is being stopped for another commit`)
+  if (lock === 'taken') throw new StratumError('busy', `${freezer.path} is being stopped for another commit`)
+  if (lock !== 'gone') locked.set(freezer, lock)
 }
 
 /** A group inside another that is frozen needs no freezing of its own. Always in one order. */
@@ -210,7 +211,11 @@ function releaseAll(freezers: readonly Freezer[]): void {
 }
 
 function dissolveOwn(freezer: Freezer): void {
-  if (freezer.path.includes(`/${OWN_GROUP}-`)) dissolveGroup(freezer)
+  if (isOwn(freezer)) dissolveGroup(freezer)
+}
+
+function isOwn({ path }: Freezer): boolean {
+  return path.includes(`/${OWN_GROUP}-`)
 }
 
 function parentPath(path: string): string {

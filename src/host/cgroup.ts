@@ -113,10 +113,15 @@ function setFrozen({ version, path }: Freezer, frozen: boolean): void {
   fs.writeFileSync(`${path}/${stateFile(version)}`, value)
 }
 
-/** Whether everybody in the group stands still. */
+/** Whether everybody in the group stands still; not if it was removed: then they were moved elsewhere. */
 export function isFrozen({ version, path }: Freezer): boolean {
-  if (version === 1) return fs.readFileSync(`${path}/freezer.state`, 'utf8').trim() === 'FROZEN'
-  return /^frozen 1$/m.test(fs.readFileSync(`${path}/cgroup.events`, 'utf8'))
+  const [file, frozen] = version === 1 ? ['freezer.state', /^FROZEN$/m] : ['cgroup.events', /^frozen 1$/m]
+  try {
+    return frozen.test(fs.readFileSync(`${path}/${file}`, 'utf8'))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENODEV')) return false
+    throw error
+  }
 }
 
 function stateFile(version: 1 | 2): string {
@@ -159,13 +164,19 @@ export function createGroup({ version, path }: Freezer, name: string): Freezer {
 
 /**
  * An flock of the group's folder, for whoever freezes it: two who did so at once would let go on whom the other believes to stand still.
- * Undefined if somebody else has it. To be closed.
+ * To be closed. A group that is gone has nobody in it.
  */
-export function lockGroup({ path }: Freezer): number | undefined {
-  const folder = fs.openSync(path, 'r')
+export function lockGroup({ path }: Freezer): number | 'taken' | 'gone' {
+  let folder: number
+  try {
+    folder = fs.openSync(path, 'r')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return 'gone'
+    throw error
+  }
   if (tryLock(folder, 'exclusive')) return folder
   fs.closeSync(folder)
-  return undefined
+  return 'taken'
 }
 
 /** Moves a process with all its threads. One that ended meanwhile is passed over. */
