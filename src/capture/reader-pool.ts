@@ -15,7 +15,7 @@ export interface ReaderPool extends AsyncDisposable {
   drain(): Promise<void>
   /** Objects of this thread. */
   readonly objects: StagedObjects
-  /** Waits for everything and says what was staged where. */
+  /** Waits for everything and says what was staged where. Reading may go on afterwards. */
   finish(): Promise<StagedFolder[]>
 }
 
@@ -28,7 +28,7 @@ const BATCHES_PER_THREAD = 3
 
 export function createReaderPool(store: Store, staging: Staging, signal?: AbortSignal): ReaderPool {
   const objects = openStagedObjects(store, `${staging.path}/objects`)
-  const asked = { files: 0, bytes: 0 }
+  let asked = { files: 0, bytes: 0 }
   let batch: PendingFile[] = []
   let batchBytes = 0
   let threads: ReaderThreads | undefined
@@ -66,6 +66,8 @@ export function createReaderPool(store: Store, staging: Staging, signal?: AbortS
     async finish() {
       await drain()
       const folders = (await threads?.finish()) ?? []
+      // threads = undefined
+      asked = { files: 0, bytes: 0 }
       return [{ path: objects.path, digests: [...objects.written], reliedOn: [...objects.reliedOn] }, ...folders]
     },
     async [Symbol.asyncDispose]() {

@@ -60,6 +60,20 @@ test('what is written between reading and re-mounting keeps the mount from being
   fs.writeFileSync(path.join(lab.head, 'and more'), 'still writable')
 })
 
+test('so many files written between reading and re-mounting that threads read them are only read later, too', async () => {
+  const lab = await createLab(FILES)
+  await lab.mount()
+  const writeMany = (text: string): void => {
+    for (let i = 0; i < 300; i++) fs.writeFileSync(path.join(lab.head, `many-${i}`), `${text} ${i} `.repeat(20))
+  }
+  writeMany('early')
+  const { remounted } = await commitWhile(lab, () => writeMany('late'))
+  assert.equal(remounted.how, 'later')
+  fs.writeFileSync(path.join(lab.head, 'new'), 'still writable')
+  const { commit } = await lab.commit()
+  assert.equal(await lab.import(lab.head, 'again'), commit.metadata.id)
+})
+
 test('HEAD is writable again when a re-mount fails in the middle, and nothing says that it stands still', async () => {
   const lab = await createLab(FILES)
   await lab.mount()
