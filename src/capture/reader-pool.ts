@@ -66,7 +66,7 @@ export function createReaderPool(store: Store, staging: Staging, signal?: AbortS
     async finish() {
       await drain()
       const folders = (await threads?.finish()) ?? []
-      // threads = undefined
+      threads = undefined // they ended
       asked = { files: 0, bytes: 0 }
       return [{ path: objects.path, digests: [...objects.written], reliedOn: [...objects.reliedOn] }, ...folders]
     },
