@@ -1,3 +1,4 @@
+import type { Xattr } from '../erofs/xattrs.ts'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import {
@@ -14,6 +15,7 @@ import {
   isRegularMode,
   isSymlinkMode,
   type Stat,
+  sameState,
   statAt,
   statDescriptor,
   statPath,
@@ -23,7 +25,7 @@ import { xattrsAt, xattrsOfDescriptor } from '../host/xattrs.ts'
 import type { Store } from '../store/layout.ts'
 import { type Change, childChange, type Entry, INLINE_BYTES_MAX } from '../tree/entry.ts'
 import { entryOf } from '../tree/to-entry.ts'
-import type { HashCache, HashRecorder } from './hash-cache.ts'
+import { createHashRecorder, type HashCache, type HashRecorder, openHashCache, volumeOf } from './hash-cache.ts'
 import type { FileReading } from './read-file.ts'
 import { holdDirectory, type OpenDirectory } from './open-directory.ts'
 import type { ReaderPool } from './reader-pool.ts'
@@ -33,8 +35,8 @@ export type MountsPolicy = 'refuse' | 'skip' | 'include'
 
 export interface ImportOptions {
   readonly pool: ReaderPool
-  readonly cache: HashCache
-  readonly recorder: HashRecorder
+  /** Where the hashes of files are remembered that held still. */
+  readonly cachePath: string
   /** ctime of a file that was touched before the walk: what changed later is not remembered. */
   readonly probe: bigint
   readonly mounts: MountsPolicy
@@ -48,6 +50,8 @@ export interface Imported {
   readonly tree: Change
   /** Paths that did not hold still while they were read. */
   readonly unstable: string[]
+  /** Remembers the hashes of files that held still. To be called when their objects are in the store. */
+  saveHashes(): void
 }
 
 /**
@@ -55,16 +59,26 @@ export interface Imported {
  * exchanged meanwhile; symlinks are never followed. @throws usage (the store is in it; a mount is in it), unsupported (cannot be stored)
  */
 export async function importDirectory(store: Store, path: string, options: ImportOptions): Promise<Imported> {
-  const walk: Walk = { ...options, store: statPath(store.path), rootMount: 0n, unstable: [], links: new Map() }
   const root = holdDirectory(openDirectory(path))
   try {
     const stat = statDescriptor(root.fd)
+    const volume = volumeOf(root.fd)
+    const walk: Walk = {
+      ...options,
+      store: statPath(store.path),
+      rootMount: stat.mountId,
+      cache: openHashCache(options.cachePath, volume),
+      recorder: createHashRecorder(),
+      unstable: [],
+      listed: [],
+      links: new Map(),
+    }
     refuseStore(walk, stat, '')
-    walk.rootMount = stat.mountId
     const tree: Change = { entry: entryOf({ stat, xattrs: xattrsOfDescriptor(root.fd), path: '.' }, undefined, false) }
     await walkDirectory(walk, root, '', tree)
     await options.pool.drain()
-    return { tree, unstable: walk.unstable }
+    reportMoved(walk, root.fd)
+    return { tree, unstable: walk.unstable, saveHashes: () => walk.recorder.save(options.cachePath, volume) }
   } finally {
     root.release()
   }
@@ -72,10 +86,14 @@ export async function importDirectory(store: Store, path: string, options: Impor
 
 interface Walk extends ImportOptions {
   readonly store: Stat
-  rootMount: bigint
+  readonly rootMount: bigint
+  readonly cache: HashCache
+  readonly recorder: HashRecorder
   readonly unstable: string[]
-  /** The entry of each inode that has several names. */
-  readonly links: Map<string, Entry>
+  /** Directories, each with a slash behind it, and their ctime when they were listed. */
+  readonly listed: { readonly path: string; readonly ctime: bigint }[]
+  /** Each inode that has several names, as its first name was read. */
+  readonly links: Map<string, { readonly stat: Stat; readonly entry: Entry }>
 }
 
 /** One name that is being read. */
@@ -98,20 +116,31 @@ async function walkDirectory(walk: Walk, directory: OpenDirectory, path: string,
   for (const { name, type } of listUntilStill(walk, directory.fd, path)) {
     if (++names % ROOM_EVERY === 0) await walk.pool.room()
     const place: Name = { parent: directory, name, path: `${path}${name}`, change }
-    if (type === D_TYPE.directory || type === D_TYPE.unknown) await walkSubdirectory(walk, place)
+    if (isDirectoryEntry(place, type)) await walkSubdirectory(walk, place)
     else importName(walk, place)
   }
 }
 
-/** The names of a directory as two looks at it agreed. */
+/** Some file systems do not tell in a listing what a name is. */
+function isDirectoryEntry({ parent, name }: Name, type: number): boolean {
+  if (type !== D_TYPE.unknown) return type === D_TYPE.directory
+  return isDirectoryMode(statIfThere(parent.fd, name)?.mode ?? 0)
+}
+
+/** Directories in which names came or went since they were listed: a file that was moved may be missing, or be there twice. */
+function reportMoved({ listed, unstable }: Walk, root: number): void {
+  for (const { path, ctime } of listed)
+    if (statIfThere(root, `${path}.`)?.ctime !== ctime) unstable.push(path.slice(0, -1) || '.')
+}
+
+/** The names of a directory as two looks at it agreed, if it ever held still so long. */
 function listUntilStill(walk: Walk, directory: number, path: string): DirectoryEntry[] {
   let before = statDescriptor(directory)
   for (let tries = 1; ; tries++) {
     const names = readDirectory(directory)
     const after = statDescriptor(directory)
-    if (before.ctime === after.ctime) return names
-    if (tries === LIST_TRIES) {
-      walk.unstable.push(path || '.')
+    if (before.ctime === after.ctime || tries === LIST_TRIES) {
+      walk.listed.push({ path, ctime: before.ctime })
       return names
     }
     before = after
@@ -161,7 +190,7 @@ function importName(walk: Walk, place: Name): void {
   const stat = statIfThere(place.parent.fd, place.name)
   if (stat === undefined || isDirectoryMode(stat.mode)) return void walk.unstable.push(place.path)
   const known = stat.links > 1 ? walk.links.get(inodeKey(stat)) : undefined
-  if (known !== undefined) childChange(place.change, place.name).entry = known
+  if (known !== undefined && sameState(known.stat, stat)) childChange(place.change, place.name).entry = known.entry
   else if (!isRegularMode(stat.mode)) importSpecial(walk, place, stat)
   else if (!takeFromCache(walk, place, stat)) readRegular(walk, place, stat)
 }
@@ -175,20 +204,38 @@ function importSpecial(walk: Walk, place: Name, stat: Stat): void {
   }
   try {
     const data = isSymlinkMode(stat.mode) ? readLinkAt(parent.fd, name) : ''
-    addFile(walk, place, { stat, xattrs: xattrsAt(parent.fd, name), content: { size: 0, digest: undefined, data } })
+    const xattrs = xattrsAt(parent.fd, name)
+    if (!sameState(stat, statAt(parent.fd, name))) walk.unstable.push(path)
+    addFile(walk, place, { stat, xattrs, content: { size: 0, digest: undefined, data } })
   } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'EINVAL')) throw error
-    walk.unstable.push(path) // it was removed or replaced since it was looked at
+    if (!isErrno(error, ...REPLACED)) throw error
+    walk.unstable.push(path)
   }
 }
 
+/** What a call on a name says that was removed, or became another kind of file, since stat(2). */
+const REPLACED = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL']
+
 function takeFromCache(walk: Walk, place: Name, stat: Stat): boolean {
-  const known = stat.size > INLINE_BYTES_MAX ? walk.cache.find(stat) : undefined
+  const isOwnMount = stat.mountId === walk.rootMount
+  const known = isOwnMount && stat.size > INLINE_BYTES_MAX ? walk.cache.find(stat) : undefined
   if (known === undefined || !walk.pool.objects.has(known.digest, stat.size)) return false
-  const xattrs = known.hasXattrs ? xattrsAt(place.parent.fd, place.name) : []
+  const xattrs = known.hasXattrs ? xattrsIfSame(place, stat) : []
+  if (xattrs === undefined) return false
   addFile(walk, place, { stat, xattrs, content: { size: stat.size, digest: known.digest, data: '' } })
   walk.recorder.add(stat, known)
   return true
+}
+
+/** Undefined if the name may be another file's by now. */
+function xattrsIfSame({ parent, name }: Name, stat: Stat): readonly Xattr[] | undefined {
+  try {
+    const xattrs = xattrsAt(parent.fd, name)
+    return sameState(stat, statAt(parent.fd, name)) ? xattrs : undefined
+  } catch (error) {
+    if (isErrno(error, ...REPLACED)) return undefined
+    throw error
+  }
 }
 
 function readRegular(walk: Walk, place: Name, stat: Stat): void {
@@ -202,16 +249,18 @@ function readRegular(walk: Walk, place: Name, stat: Stat): void {
   })
 }
 
-/** Puts a file into the tree. Names of one inode get one entry, the first that was made. */
+/** Puts a file into the tree. Names of one inode get one entry, the first that was made, unless something happened to it in between. */
 function addFile(
   walk: Walk,
   { change, name, path }: Name,
   { stat, xattrs, content }: Pick<FileReading, 'stat' | 'xattrs' | 'content'>,
 ): void {
   const linked = stat.links > 1
-  const key = linked ? inodeKey(stat) : ''
-  const entry = (linked ? walk.links.get(key) : undefined) ?? entryOf({ stat, xattrs, path }, content, linked)
-  if (linked) walk.links.set(key, entry)
+  const known = linked ? walk.links.get(inodeKey(stat)) : undefined
+  if (known !== undefined && !sameState(known.stat, stat)) walk.unstable.push(path)
+  const isSame = known !== undefined && sameState(known.stat, stat)
+  const entry = isSame ? known.entry : entryOf({ stat, xattrs, path }, content, linked)
+  if (linked && !isSame) walk.links.set(inodeKey(stat), { stat, entry })
   childChange(change, name).entry = entry
   walk.onFile?.(content.size)
 }
@@ -220,8 +269,8 @@ function inodeKey({ fileSystem, inode }: Stat): string {
   return `${fileSystem}:${inode}`
 }
 
-function remember({ probe, recorder }: Walk, { stat, xattrs, content, stable, quiet }: FileReading): void {
-  if (content.digest === undefined || !stable || !quiet || stat.ctime >= probe) return
+function remember({ probe, recorder, rootMount }: Walk, { stat, xattrs, content, stable, quiet }: FileReading): void {
+  if (content.digest === undefined || !stable || !quiet || stat.ctime >= probe || stat.mountId !== rootMount) return
   recorder.add(stat, { digest: content.digest, hasXattrs: xattrs.length > 0 })
 }
 
@@ -229,7 +278,7 @@ function statIfThere(directory: number, name: string): Stat | undefined {
   try {
     return statAt(directory, name)
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
 }

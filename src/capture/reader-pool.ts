@@ -15,7 +15,7 @@ export interface ReaderPool extends AsyncDisposable {
   drain(): Promise<void>
   /** Objects of this thread. */
   readonly objects: StagedObjects
-  /** Waits for everything and says what was staged where. */
+  /** Waits for everything and says what was staged where. Reading may go on afterwards. */
   finish(): Promise<StagedFolder[]>
 }
 
@@ -29,7 +29,7 @@ const BATCHES_PER_THREAD = 3
 /** @param staging where objects are written; undefined where only digests are wanted */
 export function createReaderPool(store: Store, staging: Staging | undefined, signal?: AbortSignal): ReaderPool {
   const objects = staging === undefined ? hashOnlyObjects(store) : openStagedObjects(store, `${staging.path}/objects`)
-  const asked = { files: 0, bytes: 0 }
+  let asked = { files: 0, bytes: 0 }
   let batch: PendingFile[] = []
   let batchBytes = 0
   let threads: ReaderThreads | undefined
@@ -52,7 +52,7 @@ export function createReaderPool(store: Store, staging: Staging | undefined, sig
       asked.files++
       asked.bytes += bytes
       if (asked.files <= INLINE_FILES && asked.bytes <= INLINE_BYTES) {
-        done(readFile(objects, directory, name))
+        readNow(objects, { directory, name, done })
         return
       }
       batch.push({ directory, name, done })
@@ -67,11 +67,26 @@ export function createReaderPool(store: Store, staging: Staging | undefined, sig
     async finish() {
       await drain()
       const folders = (await threads?.finish()) ?? []
+      threads = undefined // they ended
+      asked = { files: 0, bytes: 0 }
       return [{ path: objects.path, digests: [...objects.written], reliedOn: [...objects.reliedOn] }, ...folders]
     },
     async [Symbol.asyncDispose]() {
       await threads?.stop()
+      for (const { done } of batch) done(undefined)
       objects[Symbol.dispose]()
     },
   }
+}
+
+/** `done` is called whatever happens: it lets go of the directory. */
+function readNow(objects: StagedObjects, { directory, name, done }: PendingFile): void {
+  let reading: FileReading | undefined
+  try {
+    reading = readFile(objects, directory, name)
+  } catch (error) {
+    done(undefined)
+    throw error
+  }
+  done(reading)
 }

@@ -33,6 +33,7 @@ interface Crew {
   readonly queue: (readonly PendingFile[])[]
   readonly underWay: Map<number, readonly PendingFile[]>
   readonly staged: StagedFolder[]
+  readonly ended: Set<Worker>
   jobs: number
   failure: unknown
   waiters: (() => void)[]
@@ -48,6 +49,7 @@ export function startReaderThreads(store: Store, staging: Staging | undefined, s
     queue: [],
     underWay: new Map(),
     staged: [],
+    ended: new Set(),
     jobs: 0,
     failure: undefined,
     waiters: [],
@@ -80,6 +82,9 @@ export function startReaderThreads(store: Store, staging: Staging | undefined, s
     },
     async stop() {
       await Promise.all(crew.workers.map(worker => worker.terminate()))
+      for (const batch of [...crew.queue.splice(0), ...crew.underWay.values()])
+        for (const { done } of batch) done(undefined)
+      crew.underWay.clear()
     },
   }
 }
@@ -90,6 +95,10 @@ function startWorker(crew: Crew, setup: WorkerSetup): void {
   const worker = new Worker(new URL(file, import.meta.url), { workerData: setup, trackUnmanagedFds: false })
   worker.on('message', (reply: WorkerReply) => receive(crew, worker, reply))
   worker.on('error', error => fail(crew, error))
+  worker.on('exit', () => {
+    // Else whoever waits for it would wait for ever.
+    if (!crew.ended.has(worker)) fail(crew, new StratumError('internal', 'a thread that reads files ended by itself'))
+  })
   crew.workers.push(worker)
   crew.idle.push(worker)
 }
@@ -107,8 +116,10 @@ function giveWork(crew: Crew, worker: Worker): void {
 
 function receive(crew: Crew, worker: Worker, reply: WorkerReply): void {
   if (reply.kind === 'failed') fail(crew, revive(reply))
-  else if (reply.kind === 'finished') crew.staged.push(reply.staged)
-  else takeReadings(crew, worker, reply)
+  else if (reply.kind === 'finished') {
+    crew.ended.add(worker)
+    crew.staged.push(reply.staged)
+  } else takeReadings(crew, worker, reply)
   wake(crew)
 }
 

@@ -26,6 +26,8 @@ export interface ScannedNode extends LayerNode {
   xattrs: readonly Xattr[]
   content: Content | undefined
   readonly children: Map<string, ScannedNode> | undefined
+  /** Its content is that of its stat: it held still while it was read. */
+  whole: boolean
   /** Nothing can have been written to it since without its stat showing it: a later scan need not read it again. */
   settled: boolean
 }
@@ -64,6 +66,7 @@ interface Name {
 }
 
 const INDEX = 'index'
+const LOOK_AT_CLOCK_EVERY = 32
 
 /**
  * Reads an upperdir and its index while others may be writing through the mount above. With a scan before, only what changed since or
@@ -102,22 +105,27 @@ async function scanDirectory(
   path: string,
 ): Promise<ScannedNode> {
   try {
-    if (scan.endAt !== undefined && performance.now() >= scan.endAt)
-      throw new StratumError('timeout', 'the scan takes too long')
     await scan.pool.room() // and every directory begins on an empty stack, however deep it lies
     const stat = statDescriptor(directory.fd)
     const children = new Map<string, ScannedNode>()
+    let names = 0
     for (const { name } of readDirectory(directory.fd)) {
+      if (names++ % LOOK_AT_CLOCK_EVERY === 0) refuseToBeLate(scan)
       const place: Name = { parent: directory, name, path: `${path}${name}`, before: before?.get(name) }
       const found = scanName(scan, place)
       const child = found === 'directory' ? await scanSubdirectory(scan, place) : found
       if (child !== undefined) children.set(name, child)
     }
     for (const name of before?.keys() ?? []) if (!children.has(name)) scan.moved.push(`${path}${name}`)
-    return { stat, xattrs: xattrsOfDescriptor(directory.fd), content: undefined, children, settled: true }
+    return { stat, xattrs: xattrsOfDescriptor(directory.fd), content: undefined, children, whole: true, settled: true }
   } finally {
     directory.release()
   }
+}
+
+/** @throws timeout */
+function refuseToBeLate({ endAt }: Scan): void {
+  if (endAt !== undefined && performance.now() >= endAt) throw new StratumError('timeout', 'the scan takes too long')
 }
 
 function scanName(scan: Scan, place: Name): ScannedNode | 'directory' | undefined {
@@ -126,9 +134,19 @@ function scanName(scan: Scan, place: Name): ScannedNode | 'directory' | undefine
     const same = place.before !== undefined && sameState(place.before.stat, stat)
     if (!same && scan.previous !== undefined) scan.moved.push(place.path)
     if (isDirectoryMode(stat.mode)) return 'directory'
-    if (isRegularMode(stat.mode)) return scanRegular(scan, place, stat, same)
-    return same ? place.before : scanSpecial(place, stat)
+    return scanFile(scan, place, stat, same)
   })
+}
+
+/** Anything but a directory. What looks as before is taken as it was, if looking is enough to tell. */
+function scanFile(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNode {
+  const { before } = place
+  if (same && before !== undefined && (before.settled || (scan.trustStat && before.whole))) return before
+  const twin = stat.links > 1 ? scan.linked.get(stat.inode) : undefined
+  if (twin !== undefined && sameState(twin.stat, stat)) return twin // else another file has the inode's number meanwhile
+  const node = isRegularMode(stat.mode) ? scanRegular(scan, place, stat, same) : scanSpecial(scan, place, stat)
+  if (stat.links > 1) scan.linked.set(stat.inode, node)
+  return node
 }
 
 async function scanSubdirectory(scan: Scan, place: Name): Promise<ScannedNode | undefined> {
@@ -149,22 +167,20 @@ function unlessGone<T>(scan: Scan, { path }: Name, look: () => T): T | undefined
 }
 
 /** A symlink, device, whiteout, fifo or socket. */
-function scanSpecial({ parent, name }: Name, stat: Stat): ScannedNode {
+function scanSpecial({ probe }: Scan, { parent, name }: Name, stat: Stat): ScannedNode {
   const content = isSymlinkMode(stat.mode)
     ? { size: 0, digest: undefined, data: readLinkAt(parent.fd, name) }
     : undefined
-  return { stat, xattrs: xattrsAt(parent.fd, name), content, children: undefined, settled: true }
+  const settled = stat.ctime < probe
+  return { stat, xattrs: xattrsAt(parent.fd, name), content, children: undefined, whole: true, settled }
 }
 
-function scanRegular(scan: Scan, name: Name, stat: Stat, same: boolean): ScannedNode {
-  if (same && name.before !== undefined && (name.before.settled || scan.trustStat)) return name.before
-  const twin = stat.links > 1 ? scan.linked.get(stat.inode) : undefined
-  if (twin !== undefined) return twin
-  const xattrs = xattrsAt(name.parent.fd, name.name)
-  const node: ScannedNode = { stat, xattrs, content: undefined, children: undefined, settled: stat.ctime < scan.probe }
-  if (stat.links > 1) scan.linked.set(stat.inode, node)
+function scanRegular(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNode {
+  const xattrs = xattrsAt(place.parent.fd, place.name)
+  const settled = stat.ctime < scan.probe
+  const node: ScannedNode = { stat, xattrs, content: undefined, children: undefined, whole: true, settled }
   // A file with metacopy has the data of the base: what lies here are zeros.
-  if (!xattrs.some(([key]) => key === METACOPY) && !takeFromCache(scan, node)) readContent(scan, name, node, same)
+  if (!xattrs.some(([key]) => key === METACOPY) && !takeFromCache(scan, node)) readContent(scan, place, node, same)
   return node
 }
 
@@ -181,7 +197,8 @@ function readContent(scan: Scan, { parent, name, path, before }: Name, node: Sca
     parent.release()
     const moved = reading === undefined || !reading.stable || (same && !sameContent(before?.content, reading.content))
     if (moved) scan.moved.push(path)
-    if (reading !== undefined) takeReading(scan, node, reading)
+    if (reading === undefined) Object.assign(node, { whole: false, settled: false })
+    else takeReading(scan, node, reading)
   })
 }
 
@@ -189,6 +206,7 @@ function takeReading({ probe }: Scan, node: ScannedNode, { stat, xattrs, content
   node.stat = stat
   node.xattrs = xattrs
   node.content = content
+  node.whole = stable
   node.settled = stable && quiet && stat.ctime < probe
 }
 

@@ -9,6 +9,8 @@ import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
+  const { STRATUM_FAULT } = process.env
+  if (STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(STRATUM_FAULT)
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)

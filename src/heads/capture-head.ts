@@ -3,7 +3,6 @@ import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
 import type { LayerScan } from '../capture/scan-layer.ts'
 import type { Image } from '../erofs/arena.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { bootId } from '../host/boot.ts'
 import { toUser } from '../names/text.ts'
 import type { Label } from '../names/label.ts'
 import type { ChangeCounts, HeadRecord } from '../refs/head-file.ts'
@@ -53,7 +52,7 @@ export async function captureHead(
   checkPair(label, paths.upper(store, label), paths.work(store, label), head)
   using staging = createStaging(store)
   await using session = openCaptureSession(store, label, staging, options.signal)
-  const target = { store, label, mounted: headMounts(store, label), session, signal: options.signal }
+  const target = { store, label, head, mounted: headMounts(store, label), session, signal: options.signal }
   const still = await scanStill(target, options)
   if (!options.allowUnclean) refuseSuspicious(label, head, still.scan)
   const base = openCommitImage(store, head.base)
@@ -74,8 +73,7 @@ export async function captureHead(
 }
 
 function refuseSuspicious(label: Label, head: HeadRecord, scan: LayerScan): void {
-  if (head.bootId === '' || head.bootId === bootId()) return
-  const suspicious = suspiciousFiles(scan)
+  const suspicious = suspiciousFiles(head, scan)
   if (suspicious.length === 0) return
   const shown = suspicious.slice(0, 10).map(toUser)
   throw new StratumError(

@@ -1,7 +1,8 @@
-import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
+import { createHashRecorder, openHashCache, type Volume, volumeOf } from '../capture/hash-cache.ts'
 import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
+import { close, openDirectory } from '../host/descriptors.ts'
 import { type Label, labelFolder } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
@@ -17,11 +18,22 @@ export interface CaptureSession extends AsyncDisposable {
   saveHashes(scan: LayerScan): void
 }
 
-export function openCaptureSession(store: Store, label: Label, staging: Staging, signal?: AbortSignal): CaptureSession {
+/** On such a file system every scan reads everything. */
+const NOTHING_SETTLES = 0n
+
+export function openCaptureSession(
+  store: Store,
+  label: Label,
+  staging: Staging,
+  signal?: AbortSignal,
+  change: (pool: ReaderPool) => ReaderPool = pool => pool,
+): CaptureSession {
   const cachePath = hashCachePath(store, label, 'head')
-  const probe = touchProbe(store)
-  const pool = createReaderPool(store, staging, signal)
-  const cache = openHashCache(cachePath)
+  const touched = touchProbe(store)
+  const pool = change(createReaderPool(store, staging, signal))
+  const volume = volumeOfStore(store)
+  const probe = volume === undefined ? NOTHING_SETTLES : touched
+  const cache = openHashCache(cachePath, volume)
   const recorder = createHashRecorder()
   return {
     pool,
@@ -30,9 +42,18 @@ export function openCaptureSession(store: Store, label: Label, staging: Staging,
     saveHashes(scan) {
       for (const node of settledFiles(scan))
         recorder.add(node.stat, { digest: node.content?.digest as string, hasXattrs: true })
-      recorder.save(cachePath)
+      recorder.save(cachePath, volume)
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  }
+}
+
+function volumeOfStore(store: Store): Volume | undefined {
+  const folder = openDirectory(store.path)
+  try {
+    return volumeOf(folder)
+  } finally {
+    close(folder)
   }
 }
 
@@ -50,7 +71,7 @@ function settledFiles({ root, index }: LayerScan): Set<ScannedNode> {
 /** One look at HEAD for `status` and `diff`: nothing is written, and what was hashed is not remembered. */
 export async function scanHead(store: Store, label: Label, signal?: AbortSignal): Promise<LayerScan> {
   await using pool = createReaderPool(store, undefined, signal)
-  const cache = openHashCache(hashCachePath(store, label, 'head'))
+  const cache = openHashCache(hashCachePath(store, label, 'head'), volumeOfStore(store))
   return scanLayer(paths.upper(store, label), paths.work(store, label), { pool, cache, probe: 0n, previous: undefined })
 }
 

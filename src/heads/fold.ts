@@ -56,6 +56,7 @@ export function finishFold(store: Store, label: Label, head: HeadRecord): HeadRe
     generation: toGeneration,
     state: { kind: 'clean' },
     bootId: '',
+    uncleanBefore: [],
     changes: undefined,
   }
   writeHead(store, label, folded)

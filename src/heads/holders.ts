@@ -2,7 +2,8 @@ import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { commandOf, type ProcessName } from '../host/lock-holders.ts'
 import { processes, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
-import { mountIdOf } from '../host/stat.ts'
+import { fileSystemIdOf, mountIdOf } from '../host/stat.ts'
+import type { Mounted } from '../mounts/records.ts'
 
 /** A process that uses a file system, and how: what it holds open, its working directory, what it has mapped. */
 export interface Holder extends ProcessName {
@@ -84,6 +85,46 @@ function mappings(pid: number, device: string): Use[] {
     const writes = fields[1].startsWith('rw') && fields[1].endsWith('s')
     return [{ how: `mapped${writes ? ' for writing' : ''}: ${fields[5] ?? ''}`, writes }]
   })
+}
+
+/**
+ * Processes that a mount does not know of, but that lose something with its superblock: who is told of changes (inotify, fanotify), and
+ * who holds a mount of it that is attached nowhere.
+ */
+export function findUnseenHolders({ device, mountpoint }: Mounted): Holder[] {
+  const fileSystem = fileSystemIdOf(mountpoint)
+  const attached = new Set(readMountsOfAllNamespaces().flatMap(({ mounts }) => mounts.map(({ id }) => id)))
+  const isDetached = (path: string): boolean => {
+    const id = mountIdOf(path)
+    return id !== undefined && !attached.has(id) && fileSystemIdOf(path) === fileSystem
+  }
+  return processes().flatMap(pid => {
+    if (pid === process.pid) return []
+    const uses = [...watches(pid, device), ...detached(pid, isDetached)]
+    return uses.length === 0 ? [] : [{ pid, command: commandOf(pid), uses, writes: false }]
+  })
+}
+
+function watches(pid: number, device: string): string[] {
+  const [major, minor] = device.split(':').map(Number)
+  const wanted = new RegExp(`sdev:0*${(major * 2 ** 20 + minor).toString(16)}\\b`)
+  return descriptors(pid)
+    .filter(({ target }) => /^anon_inode:\[?(inotify|fanotify)/.test(target))
+    .flatMap(({ number }) => unlessGone(() => [fs.readFileSync(`/proc/${pid}/fdinfo/${number}`, 'utf8')]))
+    .filter(info => wanted.test(info))
+    .map(() => 'is told of changes in it')
+}
+
+function detached(pid: number, isDetached: (path: string) => boolean): string[] {
+  const open = descriptors(pid).filter(({ target }) => target.startsWith('/'))
+  const places = [...open.map(({ number }) => `/proc/${pid}/fd/${number}`), `/proc/${pid}/cwd`, `/proc/${pid}/root`]
+  return places.filter(isDetached).map(() => 'holds a mount of it that is attached nowhere')
+}
+
+function descriptors(pid: number): { number: string; target: string }[] {
+  return unlessGone(() => fs.readdirSync(`/proc/${pid}/fd`)).flatMap(number =>
+    unlessGone(() => [{ number, target: fs.readlinkSync(`/proc/${pid}/fd/${number}`) }]),
+  )
 }
 
 /** Processes end while they are looked at. */

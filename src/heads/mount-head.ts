@@ -12,6 +12,7 @@ import { paths, type Store } from '../store/layout.ts'
 import { headMounts } from './head-mounts.ts'
 import { checkPair } from './pair.ts'
 import { createHeadMount, headSource, isSuperblockGone } from './probe-superblock.ts'
+import { noteBoot } from './unclean.ts'
 
 export interface MountHeadOptions {
   readonly readOnly?: boolean
@@ -48,7 +49,7 @@ export async function mountHead(
   const mount = createOrExplain(store, label, head, options.allowSuidAndDevices ?? false)
   try {
     if (options.readOnly) setMountAttributes(mount, ATTRIBUTE.readOnly)
-    if (head.bootId === '') writeHead(store, label, { ...head, bootId: bootId() })
+    writeHead(store, label, noteBoot(head))
     const takeBack = await recordMount(headSource(store, label, head), mountpoint)
     try {
       attachMount(mount, mountpoint)

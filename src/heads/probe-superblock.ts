@@ -1,14 +1,16 @@
 import { close } from '../host/descriptors.ts'
+import { isErrno } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
-import { formatMountSource } from '../mounts/source.ts'
+import { formatMountSource, placeOf } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 
 /**
  * Whether no mount of this upperdir lives any more, in any namespace, attached or not: the kernel refuses a second mount of it with EBUSY
- * as long as the first superblock exists. The caller holds the label's lock and has checked the pair.
+ * as long as the first superblock exists. It looks at that before anything else, so ESTALE (a copied upperdir) says the same. The caller
+ * holds the label's lock and has checked the pair.
  */
 export function isSuperblockGone(store: Store, label: Label, head: HeadRecord): boolean {
   try {
@@ -16,6 +18,7 @@ export function isSuperblockGone(store: Store, label: Label, head: HeadRecord): 
     return true
   } catch (error) {
     if (isStratumError(error, 'in-use')) return false
+    if (isErrno(error, 'ESTALE')) return true
     throw error
   }
 }
@@ -36,5 +39,5 @@ export function headSource(
   label: Label,
   { base, generation }: Pick<HeadRecord, 'base' | 'generation'>,
 ): string {
-  return formatMountSource({ label, commit: base, store: store.id, generation, tag: undefined })
+  return formatMountSource({ label, commit: base, store: store.id, place: placeOf(store), generation, tag: undefined })
 }

@@ -6,7 +6,7 @@ import { bootId } from '../host/boot.ts'
 import type { Freezer } from '../host/cgroup.ts'
 import { close } from '../host/descriptors.ts'
 import { statPath } from '../host/stat.ts'
-import { ATTRIBUTE, attachMount, setMountAttributes, setSuperblockReadOnly, unmount } from '../host/mount-api.ts'
+import { attachMount, copyMountAttributes, setSuperblockReadOnly, unmount } from '../host/mount-api.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -16,8 +16,8 @@ import { paths, type Store } from '../store/layout.ts'
 import type { CaptureSession } from './capture-session.ts'
 import { beginFold, discardNext, finishFold, foldHead, prepareNext } from './fold.ts'
 import { type Frozen, freezeWriters, markReadOnly, markThawed } from './freeze.ts'
-import { headMounts } from './head-mounts.ts'
-import { viewSuperblock } from './holders.ts'
+import { headMounts, isOnTop } from './head-mounts.ts'
+import { describeHolders, findUnseenHolders, viewSuperblock } from './holders.ts'
 import { headSource, isSuperblockGone } from './probe-superblock.ts'
 
 /** What became of HEAD's mount after a commit. */
@@ -41,6 +41,7 @@ export interface RemountOptions {
   readonly maxPauseMs: number
 }
 
+const WRITTEN_SINCE = 'it was written to since it was committed'
 const UMOUNT_LIMIT_MS = 500
 const UMOUNT_POLL_MS = 5
 
@@ -52,7 +53,7 @@ export async function remountHead(store: Store, label: Label, options: RemountOp
   const head = readHead(store, label) as HeadRecord
   const mounts = headMounts(store, label)
   if (mounts.length === 0) return foldIfGone(store, label, head, options)
-  const obstacle = severalViews(mounts)
+  const obstacle = obstacleOf(mounts)
   if (obstacle !== undefined) return later(obstacle)
   return swap({ store, label, head, mounted: mounts[0], options })
 }
@@ -61,18 +62,24 @@ function later(why: string): Remounted {
   return { how: 'later', why }
 }
 
-function foldIfGone(store: Store, label: Label, head: HeadRecord, { to, lastCommit }: RemountOptions): Remounted {
+/** Nobody can mount HEAD while we hold the label's lock; but somebody may have written to it, and unmounted it, since it was captured. */
+async function foldIfGone(store: Store, label: Label, head: HeadRecord, options: RemountOptions): Promise<Remounted> {
   if (!isSuperblockGone(store, label, head)) return later('it is still mounted somewhere that is not seen from here')
-  foldHead(store, label, head, to, lastCommit)
+  const { moved } = await options.session.scan(options.scan)
+  if (moved.length > 0) return later(WRITTEN_SINCE)
+  foldHead(store, label, head, options.to, options.lastCommit)
   return { how: 'folded' }
 }
 
-/** Why a mount that is seen in more than one place cannot be exchanged. */
-function severalViews(mounts: readonly Mounted[]): string | undefined {
+/** Why a mount cannot be exchanged that is seen in more than one place, or by whom it would not notice. */
+function obstacleOf(mounts: readonly Mounted[]): string | undefined {
+  if (!mounts.every(isOnTop)) return 'something else is mounted over it'
   if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => mountpoint).join(' and ')}`
   const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
   if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
-  return mountIds.size > 1 ? 'parts of it are mounted elsewhere too' : undefined
+  if (mountIds.size > 1) return 'parts of it are mounted elsewhere too'
+  const unseen = findUnseenHolders(mounts[0])
+  return unseen.length > 0 ? `it is in use: ${describeHolders(unseen)}` : undefined
 }
 
 /** A mount of HEAD that is to be exchanged. */
@@ -98,7 +105,7 @@ async function swap(exchange: Exchange): Promise<Remounted> {
     allowSuidAndDevices: !mounted.noSuid,
   })
   try {
-    if (mounted.mountReadOnly) setMountAttributes(fresh, ATTRIBUTE.readOnly)
+    copyMountAttributes(fresh, mounted.options)
     if (expire(mountpoint) === 'busy')
       return giveUp(exchange, 'it is in use: a working directory, an open file or a socket is inside')
     const why = await exchangeMounts(exchange, fresh)
@@ -119,27 +126,48 @@ function giveUp({ store, label }: Exchange, why: string): Remounted {
 /** While writers stand still and the kernel lets nobody write. Returns why it was not done, or nothing. */
 async function exchangeMounts(exchange: Exchange, fresh: number): Promise<string | undefined> {
   const { store, label, mounted, options } = exchange
-  const { mountpoint } = mounted
-  const endAt = performance.now() + options.maxPauseMs
-  markReadOnly(store, label, mountpoint)
+  const { freezers, maxPauseMs } = options
+  const endAt = performance.now() + maxPauseMs
+  markReadOnly(store, label, mounted.mountpoint)
   let frozen: Frozen | undefined
+  let why: string | undefined
   try {
-    if (options.freezers !== undefined)
-      frozen = freezeWriters(store, label, { freezers: options.freezers, moves: [] }, options.maxPauseMs)
-    setSuperblockReadOnly(mountpoint, true)
-    const why = await stillSame(options, mountpoint, endAt)
-    if (why === undefined) await putInPlace(exchange, fresh)
-    else setSuperblockReadOnly(mountpoint, false)
-    return why
+    if (freezers !== undefined) frozen = freezeWriters(store, label, { freezers }, maxPauseMs)
+    setSuperblockReadOnly(mounted.mountpoint, true)
+    why = await whileReadOnly(exchange, fresh, endAt)
   } catch (error) {
-    if (isErrno(error, 'EBUSY')) return 'somebody has a file open for writing'
-    if (isErrno(error, 'EINVAL')) return 'the kernel cannot exchange this mount'
-    if (isStratumError(error, 'timeout')) return error.message
-    throw error
+    why = reasonOf(error)
   } finally {
     frozen?.thaw()
-    markThawed(store, label)
   }
+  markThawed(store, label)
+  return why
+}
+
+/** Either the new mount takes the old one's place, or the old one becomes writable again, whatever happens. */
+async function whileReadOnly(exchange: Exchange, fresh: number, endAt: number): Promise<string | undefined> {
+  const { store, label, mounted, options } = exchange
+  try {
+    const why = await stillSame(options, mounted.mountpoint, endAt)
+    if (why !== undefined) return why
+    await putInPlace(exchange, fresh)
+    return undefined
+  } finally {
+    if (readHead(store, label)?.generation === exchange.head.generation && !isFolding(store, label))
+      setSuperblockReadOnly(mounted.mountpoint, false)
+  }
+}
+
+function isFolding(store: Store, label: Label): boolean {
+  return readHead(store, label)?.state.kind === 'folding'
+}
+
+/** What kept the mount from being exchanged. @throws what has nothing to do with it */
+function reasonOf(error: unknown): string {
+  if (isErrno(error, 'EBUSY')) return 'somebody has a file open for writing'
+  if (isErrno(error, 'EINVAL')) return 'the kernel cannot exchange this mount'
+  if (isStratumError(error, 'timeout') || isStratumError(error, 'busy')) return error.message
+  throw error
 }
 
 /** The old superblock is read-only and holds nothing that the new base lacks. From the decision on, recovery would finish this. */
@@ -150,7 +178,6 @@ async function putInPlace({ store, label, head, mounted, options }: Exchange, fr
     attachMount(fresh, mountpoint, true)
   } catch (error) {
     writeHead(store, label, { ...folding, state: { kind: 'clean' }, lastCommit: head.lastCommit })
-    setSuperblockReadOnly(mountpoint, false)
     throw error
   }
   await unmountTop(mountpoint)
@@ -166,7 +193,7 @@ async function stillSame(
 ): Promise<string | undefined> {
   try {
     const { moved } = await session.scan(scan, { endAt })
-    if (moved.length > 0) return 'it was written to since it was committed'
+    if (moved.length > 0) return WRITTEN_SINCE
     return expire(mountpoint) === 'busy' ? 'somebody is inside' : undefined
   } catch (error) {
     if (isStratumError(error, 'timeout')) return 'looking whether it changed took too long'

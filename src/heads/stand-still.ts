@@ -2,15 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LayerScan } from '../capture/scan-layer.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { isErrno } from '../errors/errno.ts'
-import { commandOf, describeProcesses } from '../host/lock-holders.ts'
 import type { Freezer } from '../host/cgroup.ts'
 import { setSuperblockReadOnly } from '../host/mount-api.ts'
 import type { Mounted } from '../mounts/records.ts'
 import type { Label } from '../names/label.ts'
+import { toUser } from '../names/text.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
 import type { CaptureSession } from './capture-session.ts'
-import { type FreezePlan, freezeWriters, markReadOnly, markThawed, planFreeze } from './freeze.ts'
+import { type Frozen, freezeWriters, markReadOnly, markThawed } from './freeze.ts'
+import { isOnTop } from './head-mounts.ts'
 import { describeHolders, findHolders } from './holders.ts'
+import { isSuperblockGone } from './probe-superblock.ts'
 
 /** How the writers of HEAD are treated while it is read (docs/head.md 4). */
 export type Consistency = 'live' | 'freeze' | 'idle'
@@ -36,6 +39,7 @@ export interface StillScan {
 interface Target {
   readonly store: Store
   readonly label: Label
+  readonly head: HeadRecord
   /** Where HEAD is mounted, as far as it is seen. */
   readonly mounted: readonly Mounted[]
   readonly session: CaptureSession
@@ -44,6 +48,7 @@ interface Target {
 
 const LIVE_SCANS_MAX = 10
 const LIVE_PAUSE_MS = 20
+const RETRY_MS = 5
 
 /** Reads HEAD so that what was read belongs together, as far as was asked for. */
 export function scanStill(target: Target, options: StillOptions): Promise<StillScan> {
@@ -63,40 +68,53 @@ async function scanLive({ session, signal }: Target): Promise<StillScan> {
   return { scan, pauseMs: 0, unstable: [...new Set(scan.moved)] }
 }
 
-/** Nobody can write: the kernel makes the superblock read-only only then. */
-async function scanIdle({ store, label, mounted, session }: Target): Promise<StillScan> {
+/** Nobody can write: the kernel makes the superblock read-only only then, or there is none. */
+async function scanIdle(target: Target): Promise<StillScan> {
+  const { store, label, mounted, session } = target
+  const mount = mounted.find(isOnTop)
+  if (mount === undefined) return scanUnmounted(target)
   const first = await session.scan()
-  const [mount] = mounted
-  if (mount === undefined) return { scan: await session.scan(first), pauseMs: 0, unstable: [] }
   markReadOnly(store, label, mount.mountpoint)
   const since = performance.now()
   try {
-    makeReadOnly(label, mount)
-    try {
-      return { scan: await session.scan(first), pauseMs: performance.now() - since, unstable: [] }
-    } finally {
-      setSuperblockReadOnly(mount.mountpoint, false)
-    }
-  } finally {
+    setSuperblockReadOnly(mount.mountpoint, true)
+  } catch (error) {
     markThawed(store, label)
+    throw isErrno(error, 'EBUSY') ? beingWritten(label, mount) : error
+  }
+  try {
+    return { scan: await session.scan(first), pauseMs: performance.now() - since, unstable: [] }
+  } finally {
+    setSuperblockReadOnly(mount.mountpoint, false)
+    markThawed(store, label) // not if that failed: the next command tries it again
   }
 }
 
-function makeReadOnly(label: Label, { mountpoint, device }: Mounted): void {
-  try {
-    setSuperblockReadOnly(mountpoint, true)
-  } catch (error) {
-    if (!isErrno(error, 'EBUSY')) throw error
-    const writers = findHolders(device).filter(({ writes }) => writes)
-    const who =
-      writers.length > 0
-        ? describeHolders(writers)
-        : 'somebody who is not to be seen from here (an unlinked file, another namespace)'
-    throw new StratumError('in-use', `${label} is being written to: ${who}`, {
-      hint: 'Commit with --live (each file whole) or --freeze (a point in time), or when they are done',
-      details: { holders: writers.map(({ pid }) => String(pid)) },
+/** HEAD may live where it cannot be seen from here. Nobody can mount it meanwhile: the caller has the label's lock. */
+async function scanUnmounted({ store, label, head, mounted, session }: Target): Promise<StillScan> {
+  if (!isSuperblockGone(store, label, head)) {
+    const [covered] = mounted
+    const where =
+      covered === undefined
+        ? 'in another mount namespace, or held by a process after its unmount'
+        : `under another mount at ${toUser(covered.mountpoint)}`
+    throw new StratumError('in-use', `${label} is mounted where its writers cannot be kept out: ${where}`, {
+      hint: 'Commit with --live, or where it is mounted',
     })
   }
+  return { scan: await session.scan(await session.scan()), pauseMs: 0, unstable: [] }
+}
+
+function beingWritten(label: Label, { device }: Mounted): StratumError {
+  const writers = findHolders(device).filter(({ writes }) => writes)
+  const who =
+    writers.length > 0
+      ? describeHolders(writers)
+      : 'somebody who is not to be seen from here (an unlinked file, another namespace)'
+  return new StratumError('in-use', `${label} is being written to: ${who}`, {
+    hint: 'Commit with --live (each file whole) or --freeze (a point in time), or when they are done',
+    details: { holders: writers.map(({ pid }) => String(pid)) },
+  })
 }
 
 /** A point in time: most is read while everybody runs, the rest while all writers stand still, briefly. */
@@ -108,7 +126,7 @@ async function scanFrozen(target: Target, options: StillOptions): Promise<StillS
     scan = await session.scan(scan)
     const still = await scanWhileFrozen(target, options, scan)
     if (still !== undefined) return still
-    signal?.throwIfAborted()
+    await sleep(RETRY_MS, undefined, signal === undefined ? {} : { signal })
     if (performance.now() < end) continue
     throw new StratumError(
       'timeout',
@@ -120,22 +138,27 @@ async function scanFrozen(target: Target, options: StillOptions): Promise<StillS
   }
 }
 
-/** Undefined if it took longer than the pause may last, or somebody who was not stopped wrote meanwhile. */
+/**
+ * Undefined if it took longer than the pause may last, or somebody who was not stopped wrote meanwhile. Two scans must find the same: if
+ * the caller named all writers, looking is enough in the second one, for nobody can store into mapped pages; else what may be mapped is
+ * read twice.
+ */
 async function scanWhileFrozen(
   target: Target,
   options: StillOptions,
   before: LayerScan,
 ): Promise<StillScan | undefined> {
   const { store, label, session } = target
-  const frozen = freezeWriters(store, label, planWriters(target, options), options.maxPauseMs)
+  const frozen = stopWriters(target, options)
+  if (frozen === undefined) return undefined
   const endAt = frozen.since + options.maxPauseMs
   const alarm = setTimeout(() => void frozen.thaw(), Math.max(0, endAt - performance.now()))
   try {
     const scan = await session.scan(before, { endAt })
-    const check = await session.scan(scan, { endAt, trustStat: true })
-    const inTime = performance.now() < endAt
+    const check = await session.scan(scan, { endAt, trustStat: options.freezers !== undefined })
+    const isPointInTime = check.moved.length === 0 && frozen.isHeld() && performance.now() < endAt
     const pauseMs = frozen.thaw()
-    return check.moved.length === 0 && inTime ? { scan: check, pauseMs, unstable: [] } : undefined
+    return isPointInTime ? { scan: check, pauseMs, unstable: [] } : undefined
   } catch (error) {
     if (isStratumError(error, 'timeout')) return undefined
     throw error
@@ -146,16 +169,13 @@ async function scanWhileFrozen(
   }
 }
 
-function planWriters({ label, mounted }: Target, { freezers }: StillOptions): FreezePlan {
-  if (freezers !== undefined) return { freezers, moves: [] }
-  const pids = [...new Set(mounted.flatMap(({ device }) => findHolders(device).map(({ pid }) => pid)))]
-  const { impossible, ...plan } = planFreeze(pids)
-  if (impossible.length === 0) return plan
-  throw new StratumError(
-    'unsupported',
-    `${describeProcesses(impossible.map(pid => ({ pid, command: commandOf(pid) })))} cannot be stopped: no cgroup freezer`,
-    {
-      hint: `Commit ${label} with --live, or see: stratum doctor`,
-    },
-  )
+/** Undefined while they are being stopped for another commit. */
+function stopWriters({ store, label, mounted }: Target, { freezers, maxPauseMs }: StillOptions): Frozen | undefined {
+  const find = (): number[] => [...new Set(mounted.flatMap(({ device }) => findHolders(device).map(({ pid }) => pid)))]
+  try {
+    return freezeWriters(store, label, freezers === undefined ? { find } : { freezers }, maxPauseMs)
+  } catch (error) {
+    if (isStratumError(error, 'busy')) return undefined
+    throw error
+  }
 }

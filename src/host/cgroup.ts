@@ -3,6 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { step } from './faults.ts'
 import { commandOf, describeProcesses } from './lock-holders.ts'
+import { tryLock } from './locks.ts'
 import { readMounts } from './mountinfo.ts'
 
 /** The freezer of control groups: version 1 (cgroups/freezer-subsystem.rst) and version 2 (cgroup-v2.rst, cgroup.freeze). */
@@ -39,11 +40,18 @@ export function freezerOf(pid: number): Freezer | undefined {
     const line = lines.find(([number, controllers]) =>
       version === 2 ? number === '0' && controllers === '' : controllers.split(',').includes('freezer'),
     )
-    if (line === undefined) continue
-    const path = line[2].startsWith(root === '/' ? '' : root) ? line[2].slice(root === '/' ? 0 : root.length) : line[2]
-    return { version, path: `${mountpoint}${path === '/' ? '' : path}` }
+    const path = line === undefined ? undefined : below(line[2], root)
+    if (path !== undefined) return { version, path: `${mountpoint}${path}` }
   }
   return undefined
+}
+
+/** The part of a group's path below the root of a mounted hierarchy; undefined outside of it, as `/../x` in a cgroup namespace is. */
+function below(path: string, root: string): string | undefined {
+  const top = root === '/' ? '' : root
+  if (path !== root && !path.startsWith(`${top}/`)) return undefined
+  const rest = path.slice(top.length)
+  return rest.split('/').includes('..') ? undefined : rest === '/' ? '' : rest
 }
 
 /** Number, controllers and path of each hierarchy. */
@@ -105,9 +113,15 @@ function setFrozen({ version, path }: Freezer, frozen: boolean): void {
   fs.writeFileSync(`${path}/${stateFile(version)}`, value)
 }
 
-function isFrozen({ version, path }: Freezer): boolean {
-  if (version === 1) return fs.readFileSync(`${path}/freezer.state`, 'utf8').trim() === 'FROZEN'
-  return /^frozen 1$/m.test(fs.readFileSync(`${path}/cgroup.events`, 'utf8'))
+/** Whether everybody in the group stands still; not if it was removed: then they were moved elsewhere. */
+export function isFrozen({ version, path }: Freezer): boolean {
+  const [file, frozen] = version === 1 ? ['freezer.state', /^FROZEN$/m] : ['cgroup.events', /^frozen 1$/m]
+  try {
+    return frozen.test(fs.readFileSync(`${path}/${file}`, 'utf8'))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENODEV')) return false
+    throw error
+  }
 }
 
 function stateFile(version: 1 | 2): string {
@@ -148,6 +162,23 @@ export function createGroup({ version, path }: Freezer, name: string): Freezer {
   return { version, path: `${path}/${name}` }
 }
 
+/**
+ * An flock of the group's folder, for whoever freezes it: two who did so at once would let go on whom the other believes to stand still.
+ * To be closed. A group that is gone has nobody in it.
+ */
+export function lockGroup({ path }: Freezer): number | 'taken' | 'gone' {
+  let folder: number
+  try {
+    folder = fs.openSync(path, 'r')
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return 'gone'
+    throw error
+  }
+  if (tryLock(folder, 'exclusive')) return folder
+  fs.closeSync(folder)
+  return 'taken'
+}
+
 /** Moves a process with all its threads. One that ended meanwhile is passed over. */
 export function moveProcess(pid: number, { path }: Freezer): void {
   step('cgroup')
@@ -158,7 +189,7 @@ export function moveProcess(pid: number, { path }: Freezer): void {
   }
 }
 
-/** Removes a group that was made here; its processes go to the group above. */
+/** Removes a group that was made here; its processes go to the group above. A group that somebody else works in stays, thawed. */
 export function dissolveGroup({ version, path }: Freezer): void {
   step('cgroup')
   const above: Freezer = { version, path: path.slice(0, path.lastIndexOf('/')) }
@@ -169,7 +200,8 @@ export function dissolveGroup({ version, path }: Freezer): void {
       return
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return
-      if (!isErrno(error, 'EBUSY') || tries === DISSOLVE_TRIES) throw error // somebody forked between the two calls
+      if (!isErrno(error, 'EBUSY', 'ENOTEMPTY')) throw error
+      if (tries === DISSOLVE_TRIES) return // somebody forks faster, or made a group inside
     }
   }
 }

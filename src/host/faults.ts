@@ -1,4 +1,5 @@
 import { errorOf } from './libc.ts'
+import fs from 'node:fs'
 import os from 'node:os'
 
 /**
@@ -22,8 +23,9 @@ export function step(call: string): void {
 export function armFaults(text: string | undefined, inherited?: Fault): void {
   if (inherited !== undefined) fault = inherited
   const [action, at] = (text ?? '').split('@')
-  if (inherited === undefined && at !== undefined)
-    fault = { action, at: Number(at), counter: new Int32Array(new SharedArrayBuffer(4)) }
+  if (inherited !== undefined || at === undefined) return
+  fault = { action, at: Number(at), counter: new Int32Array(new SharedArrayBuffer(4)) }
+  if (action === 'count') process.once('exit', () => fs.writeFileSync(at, String(stepsTaken())))
 }
 
 /** For the threads that this one starts. */

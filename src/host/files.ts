@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
@@ -12,8 +13,6 @@ const lseek = libc.func('int64_t lseek(int descriptor, int64_t offset, int whenc
 const ioctl = libc.func('int ioctl(int descriptor, unsigned long request, long argument)')
 const ioctlFlags = libc.func('int ioctl(int descriptor, unsigned long request, _Inout_ int *flags)')
 const AT_FDCWD = -100
-
-let temporaryNumber = 0
 
 /** Makes everything written to the file system of this path durable. */
 export function syncFileSystem(path: string): void {
@@ -54,7 +53,7 @@ export function replaceFile(
   content: string | Uint8Array,
   { mode = 0o644, durable = true }: WriteOptions = {},
 ): void {
-  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${process.pid}-${temporaryNumber++}-${path.slice(path.lastIndexOf('/') + 1)}`
+  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomBytes(6).toString('hex')}-${nameOf(path)}`
   step('create')
   const descriptor = fs.openSync(nodePath(temporary), 'wx', mode)
   try {
@@ -72,6 +71,17 @@ export function replaceFile(
 
 /** Names of files that are being written begin so; no label, tag or other name of the store does. */
 export const TEMPORARY_PREFIX = '.new-'
+
+/**
+ * Removes what `replaceFile` left in a folder where it was killed, of all names or of one. The caller's lock says that nobody writes them
+ * now.
+ */
+export function removeTemporaries(folder: string, of?: string): void {
+  for (const name of listNames(folder)) {
+    const meant = name.startsWith(TEMPORARY_PREFIX) ? name.slice(name.indexOf('-', TEMPORARY_PREFIX.length) + 1) : ''
+    if (meant !== '' && (of === undefined || of === meant)) removeIfExists(`${folder}/${name}`)
+  }
+}
 
 /** Writes all bytes at the place where the descriptor stands, or at `position`. */
 export function writeAll(descriptor: number, bytes: Uint8Array, position: number | null = null): void {
@@ -187,6 +197,10 @@ export function removeEmptyDirectory(path: string): boolean {
 export function removeTree(path: string): void {
   step('rm')
   fs.rmSync(nodePath(path), { recursive: true, force: true })
+}
+
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
 }
 
 export function parentOf(path: string): string {

@@ -1,3 +1,4 @@
+import { isErrno } from '../errors/errno.ts'
 import { readText, readTextIfExists } from './files.ts'
 import { statDescriptor } from './stat.ts'
 
@@ -22,9 +23,22 @@ export function lockHolders(descriptor: number): ProcessName[] {
 
 /** The command line of a process, cut to a readable length. */
 export function commandOf(pid: number): string {
-  const line = readTextIfExists(`/proc/${pid}/cmdline`) ?? ''
-  const text = line.replaceAll('\0', ' ').trim() || (readTextIfExists(`/proc/${pid}/comm`) ?? '').trim()
+  const line = readOfProcess(pid, 'cmdline') ?? ''
+  const text = line.replaceAll('\0', ' ').trim() || (readOfProcess(pid, 'comm') ?? '').trim()
   return text.length > 60 ? `${text.slice(0, 59)}…` : text
+}
+
+export function isAlive(pid: number): boolean {
+  return readOfProcess(pid, 'comm') !== undefined
+}
+
+function readOfProcess(pid: number, file: string): string | undefined {
+  try {
+    return readTextIfExists(`/proc/${pid}/${file}`)
+  } catch (error) {
+    if (isErrno(error, 'ESRCH')) return undefined // it ended between opening and reading
+    throw error
+  }
 }
 
 export function describeProcesses(list: readonly ProcessName[]): string {

@@ -44,6 +44,18 @@ const AT_RECURSIVE = 0x8000
 const EMPTY = Buffer.from([0])
 
 export const ATTRIBUTE = { readOnly: 1, noSuid: 2, noDev: 4 } as const
+/** The words of mountinfo for what mount_setattr(2) takes; how access times are kept is one choice of several. */
+const ATTRIBUTE_OF_OPTION: Readonly<Record<string, number>> = {
+  ro: 0x1,
+  nosuid: 0x2,
+  nodev: 0x4,
+  noexec: 0x8,
+  noatime: 0x10,
+  nodiratime: 0x80,
+  nosymfollow: 0x200000,
+}
+const ATTRIBUTE_ACCESS_TIMES = 0x70
+const ATTRIBUTE_STRICT_ACCESS_TIMES = 0x20
 export const UMOUNT = { plain: 0, detach: 2, expire: 4, noFollow: 8 } as const
 
 /** A value for one option: text, an open descriptor, or nothing. */
@@ -129,6 +141,15 @@ export function setMountAttributes(mount: number, set: number, clear = 0): void 
   attributes.writeBigUInt64LE(BigInt(set), 0)
   attributes.writeBigUInt64LE(BigInt(clear), 8)
   check(Number(mountSetattr(SYS.mount_setattr, mount, EMPTY, 0x1000, attributes, attributes.length)), 'mount_setattr')
+}
+
+/** Gives a mount the attributes of another one, as mountinfo shows those. */
+export function copyMountAttributes(mount: number, options: readonly string[]): void {
+  const keepsAllTimes = !options.includes('relatime') && !options.includes('noatime')
+  let set = keepsAllTimes ? ATTRIBUTE_STRICT_ACCESS_TIMES : 0
+  for (const option of options) set |= ATTRIBUTE_OF_OPTION[option] ?? 0
+  const known = Object.values(ATTRIBUTE_OF_OPTION).reduce((all, bit) => all | bit, ATTRIBUTE_ACCESS_TIMES)
+  setMountAttributes(mount, set, (known & ~set) | ATTRIBUTE_ACCESS_TIMES)
 }
 
 const MS_PRIVATE = 1 << 18

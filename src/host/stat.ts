@@ -62,6 +62,23 @@ export function mountIdOf(path: string): number | undefined {
   return result === 0 ? Number(u64[18]) : undefined
 }
 
+const STATX_MNT_ID_UNIQUE = 0x4000
+
+/** A number of the mount that an open file is on, which no other mount gets in this boot. Undefined before Linux 6.8. */
+export function uniqueMountId(descriptor: number): bigint | undefined {
+  check(statx(descriptor, EMPTY, AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, buffer), 'statx')
+  return (u32[0] & STATX_MNT_ID_UNIQUE) === 0 ? undefined : u64[18]
+}
+
+const statfs = libc.func('int statfs(void *path, void *buffer)')
+const statfsBuffer = Buffer.alloc(256)
+const FSID_OFFSET = 56
+
+/** The kernel's number of the file system that a path leads to, symlinks followed; undefined where it cannot be told. */
+export function fileSystemIdOf(path: string): bigint | undefined {
+  return statfs(cString(path), statfsBuffer) === 0 ? statfsBuffer.readBigUInt64LE(FSID_OFFSET) : undefined
+}
+
 /** Undefined where nothing is. */
 export function statIfExists(path: string): Stat | undefined {
   try {

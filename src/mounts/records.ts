@@ -7,7 +7,7 @@ import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
 import type { Store } from '../store/layout.ts'
-import { type MountSource, parseMountSource } from './source.ts'
+import { type MountSource, parseMountSource, placeOf } from './source.ts'
 
 /** A mount of a label, as the kernel shows it to this process. */
 export interface Mounted {
@@ -21,6 +21,8 @@ export interface Mounted {
   /** The mount itself is read-only, whatever its superblock is. */
   readonly mountReadOnly: boolean
   readonly noSuid: boolean
+  /** Of the mount, as mountinfo shows them: nosuid, nodev, noexec, noatime, … */
+  readonly options: readonly string[]
   /** RFC 3339 and process, as far as the state file knows them. */
   readonly since: string | undefined
   readonly pid: number | undefined
@@ -115,9 +117,10 @@ function compact(): void {
 /** The mounts of a store, in the order in which they were made. */
 export function listMounted(store: Store): Mounted[] {
   const records = new Map(readRecords().map(record => [`${record.source} ${record.mountpoint}`, record]))
+  const here = placeOf(store)
   return readMounts().flatMap(({ type, source: text, mountpoint, device, options, superOptions }) => {
     const source = type === 'overlay' ? parseMountSource(text) : undefined
-    if (source === undefined || source.store !== store.id) return []
+    if (source === undefined || source.store !== store.id || (source.place ?? here) !== here) return []
     const { label, commit, generation, tag } = source
     const record = records.get(`${text} ${mountpoint}`)
     const mountReadOnly = options.includes('ro')
@@ -131,6 +134,7 @@ export function listMounted(store: Store): Mounted[] {
         readOnly: mountReadOnly || superOptions.includes('ro'),
         mountReadOnly,
         noSuid: options.includes('nosuid'),
+        options,
         since: record?.time,
         pid: record?.pid,
         device,

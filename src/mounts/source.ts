@@ -1,35 +1,46 @@
+import { statPath } from '../host/stat.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import { isLabel, type Label } from '../names/label.ts'
 import { isTag, type Tag } from '../names/tag.ts'
+import type { Store } from '../store/layout.ts'
 
 /**
  * What a mount of Stratum says of itself in the source field of mountinfo, so that everything can be found out again from the kernel
- * alone: `stratum:app@<commit>.<generation>?store=<id>` is a HEAD, `stratum:app:v1@<commit>?store=<id>` a commit, read-only.
+ * alone: `stratum:app@<commit>.<generation>?store=<id>&at=<place>` is a HEAD, `stratum:app:v1@<commit>?store=…` a commit, read-only.
  */
 export interface MountSource {
   readonly label: Label
   readonly commit: CommitId
   readonly store: string
+  /** Which of several copies of that store, in this boot: `placeOf`. */
+  readonly place?: string | undefined
   /** Of a HEAD. */
   readonly generation: number | undefined
   /** The tag by which a read-only mount was asked for. */
   readonly tag: Tag | undefined
 }
 
-const SOURCE = /^stratum:([^:@?]+)(?::([^@?]+))?@([0-9a-f]{64})(?:\.(\d+))?\?store=([0-9a-f-]{36})$/
+const SOURCE = /^stratum:([^:@?]+)(?::([^@?]+))?@([0-9a-f]{64})(?:\.(\d+))?\?store=([0-9a-f-]{36})(?:&at=([0-9.]+))?$/
 
-export function formatMountSource({ label, commit, store, generation, tag }: MountSource): string {
+export function formatMountSource({ label, commit, store, place, generation, tag }: MountSource): string {
   const what = generation === undefined ? `${label}:${tag ?? commit}@${commit}` : `${label}@${commit}.${generation}`
-  return `stratum:${what}?store=${store}`
+  return `stratum:${what}?store=${store}${place === undefined ? '' : `&at=${place}`}`
+}
+
+/** The folder of a store as the kernel knows it: a copy has the same id, and its mounts must not be taken for those of the original. */
+export function placeOf({ path }: Store): string {
+  const { fileSystem, inode } = statPath(path)
+  return `${fileSystem}.${inode}`
 }
 
 export function parseMountSource(text: string): MountSource | undefined {
-  const [, label, tag, commit, generation, store] = SOURCE.exec(text) ?? []
+  const [, label, tag, commit, generation, store, place] = SOURCE.exec(text) ?? []
   if (label === undefined || !isLabel(label) || !isCommitId(commit)) return undefined
   return {
     label,
     commit,
     store,
+    place,
     generation: generation === undefined ? undefined : Number(generation),
     tag: tag !== undefined && tag !== commit && isTag(tag) ? tag : undefined,
   }

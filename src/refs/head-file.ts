@@ -17,6 +17,11 @@ export interface HeadRecord {
   readonly still: StandingStill | undefined
   /** The boot in which HEAD was mounted writable and from which it did not come back in an orderly way; empty if it did. */
   readonly bootId: string
+  /**
+   * When HEAD was mounted again after boots from which it did not come back: milliseconds since the epoch. What was changed shortly
+   * before the last sign of life before such a moment may be cut. Until a commit takes it.
+   */
+  readonly uncleanBefore?: readonly number[]
   readonly changes: ChangeCounts | undefined
 }
 
@@ -66,14 +71,24 @@ export function writeHead(store: Store, label: Label, head: HeadRecord): void {
   replaceFile(paths.headFile(store, label), formatHead(head))
 }
 
-function formatHead({ base, lastCommit, generation, state, still, bootId, changes }: HeadRecord): string {
-  const document: Record<string, Record<string, string | number | string[]>> = {
+function formatHead({
+  base,
+  lastCommit,
+  generation,
+  state,
+  still,
+  bootId,
+  uncleanBefore,
+  changes,
+}: HeadRecord): string {
+  const document: Record<string, Record<string, string | number | string[] | number[]>> = {
     head: {
       base_commit: base,
       last_commit: lastCommit,
       generation,
       state: state.kind === 'clean' && still !== undefined ? 'frozen' : state.kind,
       boot_id: bootId,
+      ...(uncleanBefore === undefined || uncleanBefore.length === 0 ? {} : { unclean_before: [...uncleanBefore] }),
     },
   }
   if (state.kind === 'folding') document.folding = { to: state.to, to_generation: state.toGeneration }
@@ -95,6 +110,7 @@ function parseHead(text: string): HeadRecord {
     lastCommit: commitId(last_commit),
     generation,
     bootId: boot_id,
+    uncleanBefore: Array.isArray(head.unclean_before) ? head.unclean_before.map(number) : [],
     state: parseState(head.state, document.folding ?? {}),
     still: parseStill(document.frozen),
     changes: parseChanges(document.changes),

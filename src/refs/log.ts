@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { appendDurable, truncateFile } from '../host/files.ts'
+import { appendDurable, exists, syncDirectory, truncateFile } from '../host/files.ts'
 import { nodePath } from '../names/text.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
@@ -31,8 +31,13 @@ export interface RefMove {
 
 /** One JSON object a line. A line that was cut by a crash never counted. */
 export function appendLog(store: Store, label: Label, entry: LogEntry): void {
-  dropCutLine(paths.log(store, label))
-  appendDurable(paths.log(store, label), `${JSON.stringify(entry)}\n`)
+  const path = paths.log(store, label)
+  const isFirst = !exists(path)
+  dropCutLine(path)
+  appendDurable(path, `${JSON.stringify(entry)}\n`)
+  if (!isFirst) return
+  syncDirectory(paths.label(store, label))
+  syncDirectory(paths.refs(store))
 }
 
 /** All entries, oldest first. @throws integrity if one in the middle is damaged */

@@ -2,6 +2,8 @@ import { type CapturedHead, captureHead } from '../heads/capture-head.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { type Remounted, remountHead } from '../heads/remount.ts'
 import type { StillOptions } from '../heads/stand-still.ts'
+import { withoutDoubt } from '../heads/unclean.ts'
+import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -64,11 +66,16 @@ export async function commitHead(context: Context, request: CommitRequest): Prom
         freezers: request.freezers,
         maxPauseMs: request.maxPauseMs,
       }
-      remounted.outcome = await remountHead(store, label, options)
+      remounted.outcome = await remountHead(store, label, options).catch(failedToRemount)
     },
   )
   const unchanged = captured.commit.metadata.id === head.lastCommit
   return { ...captured, label, tag, parent: head.lastCommit, unchanged, remounted: remounted.outcome }
+}
+
+/** The commit is complete, and the next command finishes what was begun: that HEAD was not re-mounted is no failure of it. */
+function failedToRemount(error: unknown): Remounted {
+  return { how: 'later', why: toStratumError(error, 're-mounting').message }
 }
 
 function record(
@@ -87,5 +94,5 @@ function record(
   const operation = { actor, operation: 'commit', notes, ...unstable, ...(message === undefined ? {} : { message }) }
   moveRefs(store, label, operation, movesForHeadCommit(store, label, id, tag))
   const head = readHead(store, label) as HeadRecord
-  writeHead(store, label, { ...head, changes: captured.changes })
+  writeHead(store, label, { ...withoutDoubt(head), changes: captured.changes })
 }

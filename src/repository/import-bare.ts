@@ -76,10 +76,10 @@ function resolveOnto(store: Store, { label, onto }: BareRequest): CommitId {
 async function layOver(context: Context, { label, path, message }: BareRequest, staging: Staging, onto: CommitId) {
   const { store, actor } = context
   await using reading = openImportReading(context, label, staging)
-  const { tree, unstable } = await reading.read(path, { mounts: 'refuse', whiteouts: true })
+  const { tree, unstable, saveHashes } = await reading.read(path, { mounts: 'refuse', whiteouts: true })
   const staged = await reading.pool.finish()
   const merged = mergeTree(openCommitImage(store, onto), bareChanges(tree))
   const commit = await createCommit(store, staging, { tree: merged, staged, parent: onto, message, author: actor })
-  reading.saveHashes()
+  saveHashes()
   return { ...commit, unstable }
 }

@@ -1,4 +1,3 @@
-import { createHashRecorder, openHashCache } from '../capture/hash-cache.ts'
 import { type Imported, importDirectory, type ImportOptions, type MountsPolicy } from '../capture/import-directory.ts'
 import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
@@ -76,7 +75,7 @@ async function readAndCommit(
 ): Promise<{ commit: CreatedCommit; unstable: string[] }> {
   const { store, actor } = context
   await using reading = openImportReading(context, request.label, staging)
-  const { tree, unstable } = await reading.read(request.path, { mounts: request.mounts })
+  const { tree, unstable, saveHashes } = await reading.read(request.path, { mounts: request.mounts })
   const staged = await reading.pool.finish()
   const merged = mergeTree(emptyImage(), tree)
   const commit = await createCommit(store, staging, {
@@ -86,7 +85,7 @@ async function readAndCommit(
     message: request.message,
     author: actor,
   })
-  reading.saveHashes()
+  saveHashes()
   return { commit, unstable }
 }
 
@@ -94,8 +93,6 @@ async function readAndCommit(
 export interface ImportReading extends AsyncDisposable {
   readonly pool: ReaderPool
   read(path: string, options: Pick<ImportOptions, 'mounts' | 'whiteouts'>): Promise<Imported>
-  /** Remembers the hashes of files that held still, for the next import. */
-  saveHashes(): void
 }
 
 export function openImportReading(
@@ -105,7 +102,6 @@ export function openImportReading(
 ): ImportReading {
   const cachePath = hashCachePath(store, label, 'import')
   const probe = touchProbe(store)
-  const recorder = createHashRecorder()
   const pool = createReaderPool(store, staging, signal)
   const done = { stage: 'reading', files: 0, bytes: 0 }
   const onFile = (bytes: number): void => {
@@ -115,9 +111,7 @@ export function openImportReading(
   }
   return {
     pool,
-    read: (path, options) =>
-      importDirectory(store, path, { pool, cache: openHashCache(cachePath), recorder, probe, onFile, ...options }),
-    saveHashes: () => recorder.save(cachePath),
+    read: (path, options) => importDirectory(store, path, { pool, cachePath, probe, onFile, ...options }),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
 }

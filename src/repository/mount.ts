@@ -4,7 +4,8 @@ import { createCommit } from '../commits/create-commit.ts'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
-import { mountHead } from '../heads/mount-head.ts'
+import { CopiedHeadError, mountHead } from '../heads/mount-head.ts'
+import { type RefreshedHead, refreshCopiedHead } from '../heads/refresh-copied.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
 import { listNames, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
@@ -12,7 +13,7 @@ import { attachMount } from '../host/mount-api.ts'
 import { readMounts } from '../host/mountinfo.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
 import { recordMount } from '../mounts/records.ts'
-import { formatMountSource } from '../mounts/source.ts'
+import { formatMountSource, placeOf } from '../mounts/source.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import { type Label, labelFolder } from '../names/label.ts'
 import type { Reference } from '../names/reference.ts'
@@ -23,6 +24,7 @@ import { newestCommit, requireLabel, resolveCommit } from '../refs/resolve.ts'
 import { readTag } from '../refs/tags.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
+import { requireWritable } from '../store/open-store.ts'
 import { createStaging } from '../store/staging.ts'
 import { emptyImage } from '../tree/append.ts'
 import type { Entry } from '../tree/entry.ts'
@@ -45,6 +47,8 @@ export interface MountResult {
   readonly tag: Tag | undefined
   readonly mountpoint: string
   readonly writable: boolean
+  /** Set if HEAD had been copied and got a new base of what it held. */
+  readonly refreshed?: RefreshedHead
 }
 
 /** Mounts a label's HEAD, writable, or one of its commits, read-only (store.md 1 says what `latest` means). */
@@ -65,18 +69,45 @@ export async function mountReference(context: Context, request: MountRequest): P
 }
 
 async function mountWritable(
-  { store }: Context,
+  context: Context,
   request: MountRequest,
   existing: HeadRecord | undefined,
 ): Promise<MountResult> {
+  const { store } = context
   const { label } = request.reference
   const head = existing ?? createHead(store, label, requireBase(store, label))
   if (request.reference.kind === 'name') requireLatestIsHead(store, label, head)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, labelFolder(label))
   prepareMountpoint(mountpoint)
-  const { readOnly, allowSuidAndDevices } = request
-  await mountHead(store, label, head, mountpoint, { readOnly, allowSuidAndDevices })
-  return { label, commit: head.lastCommit, tag: undefined, mountpoint, writable: !readOnly }
+  const refreshed = await mountOrRefresh(context, request, head, mountpoint)
+  return {
+    label,
+    commit: head.lastCommit,
+    tag: undefined,
+    mountpoint,
+    writable: !request.readOnly,
+    ...(refreshed === undefined ? {} : { refreshed }),
+  }
+}
+
+/** A HEAD that was copied with its store cannot be mounted as it is: what it holds becomes its new base. */
+async function mountOrRefresh(
+  { store, actor, signal }: Context,
+  { reference: { label }, readOnly, allowSuidAndDevices }: MountRequest,
+  head: HeadRecord,
+  mountpoint: string,
+): Promise<RefreshedHead | undefined> {
+  const options = { readOnly, allowSuidAndDevices }
+  try {
+    await mountHead(store, label, head, mountpoint, options)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof CopiedHeadError)) throw error
+  }
+  requireWritable(store)
+  const refreshed = await refreshCopiedHead(store, label, head, { actor, signal })
+  await mountHead(store, label, refreshed.head, mountpoint, options)
+  return refreshed
 }
 
 function requireBase(store: Store, label: Label): CommitId {
@@ -119,7 +150,14 @@ export async function mountCommit(
     throw new StratumError('integrity', `${label}:${tag ?? shortId(id)} names a commit that is not in the store`, {
       hint: 'stratum fsck lists what is missing',
     })
-  const source = formatMountSource({ label, commit: id, store: store.id, generation: undefined, tag })
+  const source = formatMountSource({
+    label,
+    commit: id,
+    store: store.id,
+    place: placeOf(store),
+    generation: undefined,
+    tag,
+  })
   const mount = createLayeredMount({
     image: paths.image(store, id),
     objects: paths.objects(store),

@@ -1,5 +1,7 @@
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
+import { foldIfCommitted } from '../heads/fold-unmounted.ts'
+import { headMounts, isOnTop } from '../heads/head-mounts.ts'
 import { describeHolders, findHolders } from '../heads/holders.ts'
 import { settleUnmounted } from '../heads/mount-head.ts'
 import { recoverHead } from '../heads/recover-head.ts'
@@ -8,6 +10,7 @@ import { forgetMount, listMounted, type Mounted } from '../mounts/records.ts'
 import { type Label, quote } from '../names/label.ts'
 import { parseReference } from '../names/reference.ts'
 import { toUser } from '../names/text.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { type Context, lockOptions } from './context.ts'
@@ -16,19 +19,37 @@ import { removeDefaultMountpoint } from './mount.ts'
 export interface UnmountResult {
   readonly label: Label
   readonly mountpoints: readonly string[]
+  /** HEAD was as its last commit, which is its base now. */
+  readonly folded: boolean
 }
 
 /** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
 export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
-  const { store } = context
-  const mounts = findTarget(store, target)
-  const { label } = mounts[0]
+  const { store, signal } = context
+  const [{ label }] = findTarget(store, target)
   using _label = await lockLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
+  const mounts = findTarget(store, target) // what is there now that nobody else changes it
   for (const mounted of mounts) await unmountOne(mounted)
-  settleUnmounted(store, label)
-  return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint) }
+  const head = settleUnmounted(store, label)
+  const isUnmounted = head !== undefined && headMounts(store, label).length === 0
+  const folded = isUnmounted && !store.readOnly && (await tryToFold(store, label, head, signal))
+  return { label, mountpoints: mounts.map(({ mountpoint }) => mountpoint), folded }
+}
+
+/** The unmount is done: what goes wrong here is no failure of it, and the next command finishes a fold that was begun. */
+async function tryToFold(
+  store: Store,
+  label: Label,
+  head: HeadRecord,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return await foldIfCommitted(store, label, head, signal)
+  } catch {
+    return false
+  }
 }
 
 function findTarget(store: Store, target: string): Mounted[] {
@@ -53,7 +74,13 @@ function findTarget(store: Store, target: string): Mounted[] {
   return meant
 }
 
-async function unmountOne({ mountpoint, device, label, tag, generation }: Mounted): Promise<void> {
+async function unmountOne(mounted: Mounted): Promise<void> {
+  const { mountpoint, device, label, tag, generation } = mounted
+  if (!isOnTop(mounted)) {
+    throw new StratumError('in-use', `something else is mounted over ${label} at ${toUser(mountpoint)}`, {
+      hint: `Unmount that first: umount ${toUser(mountpoint)}`,
+    })
+  }
   try {
     unmount(mountpoint)
   } catch (error) {

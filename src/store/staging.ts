@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { isErrno } from '../errors/errno.ts'
-import { close, openDirectory, openLockFileAt } from '../host/descriptors.ts'
-import { listNames, makeDirectory, removeEmptyDirectory, removeTree, rename } from '../host/files.ts'
+import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
+import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
+import { statDescriptor, statIfExists } from '../host/stat.ts'
 import { paths, type Store } from './layout.ts'
 
 /** A folder for writes in progress. Its owner file is locked for as long as its maker lives; after that anybody may clear it away. */
@@ -24,7 +25,7 @@ export function createStaging(store: Store): Staging {
   const discard = (): void => {
     if (!open) return
     open = false
-    removeTree(path)
+    removeOwned(path)
     close(owner)
   }
   return { path, discard, [Symbol.dispose]: discard }
@@ -33,18 +34,24 @@ export function createStaging(store: Store): Staging {
 function createOwned(path: string): number {
   for (;;) {
     makeDirectory(path)
-    const owner = openOwner(path)
+    const owner = openOwner(path, openLockFileAt)
     if (owner === undefined) continue // somebody took the folder for a dead one's and removed it
-    if (tryLock(owner, 'exclusive')) return owner
+    if (tryLock(owner, 'exclusive') && isStillThere(path, owner)) return owner
     close(owner)
   }
 }
 
-function openOwner(path: string): number | undefined {
+/** Whoever clears away holds the lock while it removes: once we have it, either all is there or nothing. */
+function isStillThere(path: string, owner: number): boolean {
+  return statIfExists(`${path}/${OWNER}`)?.inode === statDescriptor(owner).inode
+}
+
+/** Undefined if folder or file are missing. Only its maker makes the file: else a folder would never be empty while it is removed. */
+function openOwner(path: string, open: (directory: number, name: string) => number): number | undefined {
   let directory: number | undefined
   try {
     directory = openDirectory(path)
-    return openLockFileAt(directory, OWNER)
+    return open(directory, OWNER)
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
@@ -53,25 +60,30 @@ function openOwner(path: string): number | undefined {
   }
 }
 
+/** The owner file goes last: whatever else is left when this is cut off has an owner, who is dead. */
+function removeOwned(path: string): void {
+  for (const name of listNames(path)) if (name !== OWNER) removeTree(`${path}/${name}`)
+  removeIfExists(`${path}/${OWNER}`)
+  removeEmptyDirectory(path)
+}
+
 /** Clears away what dead processes left. Returns how many folders that were. */
 export function clearStaleStaging(store: Store): number {
   let cleared = 0
   for (const name of listNames(paths.staging(store))) {
     const path = `${paths.staging(store)}/${name}`
-    if (name.endsWith(UNBORN) && removeEmptyDirectory(path)) cleared++
-    else if (isOwnerDead(path)) {
-      removeTree(path)
-      cleared++
-    }
+    if (removeIfDead(path)) cleared++
   }
   return cleared
 }
 
-function isOwnerDead(path: string): boolean {
-  const owner = openOwner(path)
-  if (owner === undefined) return false
+function removeIfDead(path: string): boolean {
+  const owner = openOwner(path, openFileAt)
+  if (owner === undefined) return removeEmptyDirectory(path)
   try {
-    return tryLock(owner, 'exclusive')
+    if (!tryLock(owner, 'exclusive') || !isStillThere(path, owner)) return false
+    removeOwned(path)
+    return true
   } finally {
     close(owner)
   }

@@ -19,7 +19,7 @@ import { hexOf } from '../hashes/sha256.ts'
 import type { Change, Content, Entry, FileAttributes } from './entry.ts'
 import { entryOf } from './to-entry.ts'
 
-/** A name of an upperdir as it lies on disk, with overlayfs' own xattrs. */
+/** A name of an upperdir as it lies on disk, with overlayfs' own xattrs. Names of one inode, in upperdir and index, share one node. */
 export interface LayerNode {
   readonly stat: FileAttributes
   readonly xattrs: readonly Xattr[]
@@ -66,8 +66,8 @@ interface Merging {
   readonly index: ReadonlyMap<NodeId, LayerNode>
   /** The names of those inodes in the base, by directory. */
   readonly indexed: ReadonlyMap<NodeId, IndexedNames>
-  /** The entry of each inode of the upperdir that has several names. */
-  readonly entries: Map<bigint, Entry>
+  /** The entry of each node that several names may share. */
+  readonly entries: Map<LayerNode, Entry>
   readonly torn: string[]
 }
 
@@ -172,12 +172,12 @@ function addIndexed(merging: Merging, lower: NodeId, children: Map<string, Chang
 function fileEntry(merging: Merging, node: LayerNode, path: string, isIndexed = false): Entry {
   const { stat } = node
   const linked = isIndexed || stat.links > 1
-  const known = linked ? merging.entries.get(stat.inode) : undefined
+  const known = linked ? merging.entries.get(node) : undefined
   if (known !== undefined) return known
   reportTorn(merging, node, path)
   const content = xattr(node, METACOPY) === undefined ? node.content : contentBelow(merging, node, path)
   const entry = entryOf({ stat, xattrs: ownXattrs(node), path }, content, linked)
-  if (linked) merging.entries.set(stat.inode, entry)
+  if (linked) merging.entries.set(node, entry)
   return entry
 }
 

@@ -1,3 +1,5 @@
+import type { RefreshedHead } from '../../heads/refresh-copied.ts'
+import { shortId } from '../../names/commit-id.ts'
 import { parseReference } from '../../names/reference.ts'
 import { toUser } from '../../names/text.ts'
 import { mountReference } from '../../repository/mount.ts'
@@ -23,10 +25,26 @@ export const run: Command<Options> = async invocation => {
   })
   const shown = toUser(mounted.mountpoint)
   const { label, commit, tag, writable } = mounted
+  const { refreshed } = mounted
   return {
-    json: { label, commit, ...(tag === undefined ? {} : { tag }), mountpoint: shown, writable },
+    json: {
+      label,
+      commit,
+      ...(tag === undefined ? {} : { tag }),
+      mountpoint: shown,
+      writable,
+      ...(refreshed === undefined ? {} : { refreshed: { base: refreshed.base, torn: refreshed.torn.map(toUser) } }),
+    },
     text: shown,
     quiet: shown,
     notes: [writable ? `HEAD of ${label}, writable` : `${label}${tag === undefined ? '' : `:${tag}`}, read-only`],
+    warnings: refreshed === undefined ? [] : warningsOf(label, refreshed),
   }
+}
+
+function warningsOf(label: string, { base, torn }: RefreshedHead): string[] {
+  return [
+    `HEAD of ${label} was copied, or written by another kernel: what it held is kept as ${shortId(base)}, its base now`,
+    ...torn.map(path => `${toUser(path)} was a hard link before the upperdir was copied`),
+  ]
 }
