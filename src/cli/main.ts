@@ -2,12 +2,14 @@ import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { COMMANDS } from './commands.ts'
 import type { Invocation, Outcome } from './invocation.ts'
+import { armFaults } from '../host/faults.ts'
 import { printError, printOutcome } from './output.ts'
 import { type CommandSpec, createProgram } from './program.ts'
 import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
+  armFaults(process.env.STRATUM_FAULT)
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   const program = createProgram(COMMANDS, VERSION, async (spec, args, options) => {

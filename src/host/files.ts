@@ -96,6 +96,10 @@ export function appendDurable(path: string, text: string): void {
   }
 }
 
+export function readBytes(path: string): Buffer {
+  return fs.readFileSync(nodePath(path))
+}
+
 export function readText(path: string): string {
   return fs.readFileSync(nodePath(path), 'utf8')
 }
@@ -266,6 +270,12 @@ const UTIME_OMIT = 0x3ffffffe
 export function setOwnerAndMode(path: string, uid: number, gid: number, mode: number): void {
   step('chown')
   fs.lchownSync(nodePath(path), uid, gid)
+  fs.chmodSync(nodePath(path), mode)
+}
+
+/** Permissions of a file or directory. */
+export function setMode(path: string, mode: number): void {
+  step('chmod')
   fs.chmodSync(nodePath(path), mode)
 }
 

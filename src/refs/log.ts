@@ -42,6 +42,20 @@ export function readLog(store: Store, label: Label): LogEntry[] {
   return lines.map((line, i) => parseLine(line, label, i + 1))
 }
 
+/** The entries that can be read and how many lines cannot, for who looks for damage. */
+export function inspectLog(store: Store, label: Label): { entries: LogEntry[]; damagedLines: number } {
+  const lines = readWhole(paths.log(store, label)).split('\n')
+  lines.pop()
+  const entries = lines.flatMap(line => {
+    try {
+      return [parseLine(line, label, 0)]
+    } catch {
+      return []
+    }
+  })
+  return { entries, damagedLines: lines.length - entries.length }
+}
+
 const TAIL_BYTES = 1 << 16
 
 /** The newest entry, without reading the rest of a long log. */

@@ -46,7 +46,7 @@ function openOwner(path: string): number | undefined {
     directory = openDirectory(path)
     return openLockFileAt(directory, OWNER)
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EROFS')) return undefined
     throw error
   } finally {
     if (directory !== undefined) close(directory)
@@ -65,6 +65,11 @@ export function clearStaleStaging(store: Store): number {
     }
   }
   return cleared
+}
+
+/** How many of them dead processes left. */
+export function countStaleStaging(store: Store): number {
+  return listNames(paths.staging(store)).filter(name => isOwnerDead(`${paths.staging(store)}/${name}`)).length
 }
 
 function isOwnerDead(path: string): boolean {
