@@ -73,4 +73,47 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     load: () => import('./commands/tag.ts'),
   },
+  {
+    name: 'gc',
+    group: 'Store',
+    summary: 'collect what nothing keeps any more',
+    args: [
+      ['[explain]', 'say what keeps a commit or object'],
+      ['[id]', 'label:tag, or the id of a commit or object, or its beginning'],
+    ],
+    options: [
+      option('--dry-run', 'only say what would go, by label, tag and path').default(false),
+      option('--now', 'free the space at once and not after the grace period').default(false),
+      option('--allow-empty', 'collect although no label is left').default(false),
+    ],
+    help: 'What is collected stays in the trash for an hour.\n\n  stratum gc --dry-run\n  stratum gc explain app:v1',
+    load: () => import('./commands/gc.ts'),
+  },
+  {
+    name: 'verify',
+    group: 'Store',
+    summary: 'compute all hashes of commits and objects anew',
+    args: [['[reference]', `${REFERENCE}; without it, every commit of the store`]],
+    options: [option('--quick', 'do not read the objects: only whether they are there').default(false)],
+    help: 'Exit status 9 if something is damaged.',
+    load: () => import('./commands/verify.ts'),
+  },
+  {
+    name: 'fsck',
+    group: 'Store',
+    summary: 'check the whole store, and repair it',
+    options: [
+      option('--repair', 'repair what can be repaired without guessing; the rest goes into quarantine').default(false),
+      option('--quick', 'do not read the objects: only whether they are there').default(false),
+    ],
+    help: 'Exit status 9 if something is damaged and was not repaired. Nothing is ever deleted.',
+    load: () => import('./commands/fsck.ts'),
+  },
+  {
+    name: 'du',
+    group: 'Store',
+    summary: 'say what commits take on the disk, and what removing a tag would free',
+    args: [['[reference]', 'a label or label:tag; without it, the whole store']],
+    load: () => import('./commands/du.ts'),
+  },
 ]

@@ -13,8 +13,6 @@ import type { Openness } from './open-images.ts'
  */
 export function probeUpper(store: Store, path: string): Openness {
   const scratch = trashPath(store, 'probe')
-  makeDirectories(`${scratch}/lower`, 0o700)
-  makeDirectories(`${scratch}/work`, 0o700)
   const options: MountOption[] = [
     ['source', 'stratum-probe'],
     ['lowerdir+', `${scratch}/lower`],
@@ -23,6 +21,8 @@ export function probeUpper(store: Store, path: string): Openness {
     ['index', 'on'],
   ]
   try {
+    makeDirectories(`${scratch}/lower`, 0o700)
+    makeDirectories(`${scratch}/work`, 0o700)
     close(createMount('overlay', options, 0))
     return 'closed'
   } catch (error) {
