@@ -94,7 +94,8 @@ function addDirectory(walk: Walk, node: CheckedNode, path: string, parent: numbe
     if (name <= before) throw malformed(`the names in /${toUser(path)} are out of order`)
     before = name
     if (name !== '.' && name !== '..') addName(walk, entry, path === '' ? name : `${path}/${name}`, node)
-    else if (number !== (name === '.' ? node.number : parent)) throw malformed(`/${toUser(path)}/${name} leads elsewhere`)
+    else if (number !== (name === '.' ? node.number : parent))
+      throw malformed(`/${toUser(path)}/${name} leads elsewhere`)
   }
 }
 
