@@ -1,11 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { openCommitImage } from '../commits/commit-store.ts'
-import type { Arena } from '../erofs/arena.ts'
+import type { Arena, Image } from '../erofs/arena.ts'
 import { eachDigest, eachDigestIn } from '../erofs/digests.ts'
 import { SLOT } from '../erofs/format.ts'
+import { toStratumError } from '../errors/errno.ts'
+import { StratumError } from '../errors/stratum-error.ts'
 import { createDigestTable, type DigestTable } from '../hashes/digest-table.ts'
 import { exists, listNames, readBytes } from '../host/files.ts'
-import type { CommitId } from '../names/commit-id.ts'
+import { type CommitId, shortId } from '../names/commit-id.ts'
 import { paths, type Store } from '../store/layout.ts'
 
 /** What is reachable: commits that stay and the objects that their images name. It only grows. */
@@ -36,13 +38,26 @@ export async function markCommits(
   let memory: Arena | undefined
   for (const id of commits) {
     if (mark.commits.has(id)) continue
-    const image = openCommitImage(store, id, 0, memory)
+    const image = openTrusted(store, id, memory)
     memory = image.arena
     eachDigest(image, mark.objects.add)
     mark.commits.add(id)
     onCommit?.(mark.objects.size, image.firstAdded * SLOT)
     await nextTurn()
     signal?.throwIfAborted()
+  }
+}
+
+function openTrusted(store: Store, id: CommitId, memory: Arena | undefined): Image {
+  try {
+    return openCommitImage(store, id, 0, memory)
+  } catch (cause) {
+    const { message } = toStratumError(cause, 'reading an image')
+    throw new StratumError(
+      'integrity',
+      `what commit ${shortId(id)} needs cannot be told, so nothing may be deleted: ${message}`,
+      { cause, hint: 'stratum fsck --repair puts right what it can' },
+    )
   }
 }
 
