@@ -32,7 +32,7 @@ function warningsOf({ held, inUse }: CollectResult): string[] {
     ...held.map(({ commit, openness }) =>
       openness === 'open'
         ? `commit ${shortId(commit)} stays: somebody has its image open (stratum gc explain ${shortId(commit)})`
-        : `commit ${shortId(commit)} stays: this file system does not tell whether it is mounted`,
+        : `commit ${shortId(commit)} stays: it cannot be told whether its image is mounted`,
     ),
     ...inUse.map(({ path, openness }) =>
       openness === 'open'

@@ -70,7 +70,7 @@ function explained({ decision, mentions }: Facts, id: CommitId, paths: readonly 
   const openness = decision.held.find(({ commit }) => commit === id)?.openness
   if (openness === 'open')
     holders.push('somebody who has its image open (a mount that is not seen from here, or a reader)')
-  if (openness === 'unknown') holders.push('doubt: this file system does not tell whether its image is mounted')
+  if (openness === 'unknown') holders.push('doubt: it cannot be told whether its image is mounted')
   return { id, holders, mentions: mentions.get(id) ?? [], paths }
 }
 

@@ -3,6 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
+import { statDescriptor, statIfExists } from '../host/stat.ts'
 import { paths, type Store } from './layout.ts'
 
 /** A folder for writes in progress. Its owner file is locked for as long as its maker lives; after that anybody may clear it away. */
@@ -35,9 +36,14 @@ function createOwned(path: string): number {
     makeDirectory(path)
     const owner = openOwner(path)
     if (owner === undefined) continue // somebody took the folder for a dead one's and removed it
-    if (tryLock(owner, 'exclusive')) return owner
+    if (tryLock(owner, 'exclusive') && isStillThere(path, owner)) return owner
     close(owner)
   }
+}
+
+/** Whoever removes a folder holds its lock meanwhile: who gets it afterwards has a file that is gone. */
+function isStillThere(path: string, owner: number): boolean {
+  return statIfExists(`${path}/${OWNER}`)?.inode === statDescriptor(owner).inode
 }
 
 function openOwner(path: string): number | undefined {
@@ -59,12 +65,21 @@ export function clearStaleStaging(store: Store): number {
   for (const name of listNames(paths.staging(store))) {
     const path = `${paths.staging(store)}/${name}`
     if (name.endsWith(UNBORN) && removeEmptyDirectory(path)) cleared++
-    else if (isOwnerDead(path)) {
-      removeTree(path)
-      cleared++
-    }
+    else if (removeIfDead(path)) cleared++
   }
   return cleared
+}
+
+function removeIfDead(path: string): boolean {
+  const owner = openOwner(path)
+  if (owner === undefined) return false
+  try {
+    if (!tryLock(owner, 'exclusive')) return false
+    removeTree(path)
+    return true
+  } finally {
+    close(owner)
+  }
 }
 
 /** How many of them dead processes left. */

@@ -25,7 +25,10 @@ test('what a removed tag alone kept goes to the trash, and nothing else', async 
   assert.ok(result.bytes > 0 && result.trash.bytes >= result.bytes)
   assert.equal(fs.readdirSync(`${store.store.path}/trash`).length, 1)
   assert.match(store.run(['verify', 'app:v2']).stderr, /intact/)
-  assert.equal(store.run(['gc', 'explain', first]).stdout.split('\n')[0], `commit ${first.slice(0, 12)} is in the trash`)
+  assert.equal(
+    store.run(['gc', 'explain', first]).stdout.split('\n')[0],
+    `commit ${first.slice(0, 12)} is in the trash`,
+  )
 })
 
 test('the trash is emptied when its grace period is over, or at once', async () => {
@@ -176,7 +179,10 @@ test('explain prints the chain from a name to an object', async () => {
   ])
   assert.match(store.run(['gc', 'explain', 'app:v1']).stdout, /is kept\n {2}app:v1 → commit/)
   await store.removeTag('app:v1')
-  assert.match(store.run(['gc', 'explain', digest]).stdout, /kept by nothing: .*\n {2}nothing any more; it was app:v1 \(remove/)
+  assert.match(
+    store.run(['gc', 'explain', digest]).stdout,
+    /kept by nothing: .*\n {2}nothing any more; it was app:v1 \(remove/,
+  )
   assert.equal(store.run(['gc', 'explain', 'ffffffff']).status, 4)
   assert.equal(store.run(['gc', 'explain', 'nonsense']).status, 2)
   assert.equal(store.run(['gc', 'nonsense']).status, 2)

@@ -21,7 +21,11 @@ const DAMAGES: readonly (readonly [string, number, (store: TestStore, root: stri
   ['an empty tag', 9, (_, root) => fs.writeFileSync(`${root}/refs/app/tags/v2`, '')],
   ['a tag that is a directory', 1, (_, root) => replaceByDirectory(`${root}/refs/app/tags/v2`)],
   ['a foreign file among the tags', 9, (_, root) => fs.writeFileSync(`${root}/refs/app/tags/v2~`, 'what')],
-  ['a tag of a commit that is not there', 9, (_, root) => fs.writeFileSync(`${root}/refs/app/tags/v3`, `${'a'.repeat(64)}\n`)],
+  [
+    'a tag of a commit that is not there',
+    9,
+    (_, root) => fs.writeFileSync(`${root}/refs/app/tags/v3`, `${'a'.repeat(64)}\n`),
+  ],
   ['tags that are a file', 2, (_, root) => replaceByFile(`${root}/refs/app/tags`)],
   ['a head.toml that is cut', 9, (_, root) => fs.truncateSync(`${root}/refs/app/head.toml`, 40)],
   ['an empty head.toml', 9, (_, root) => fs.writeFileSync(`${root}/refs/app/head.toml`, '')],
@@ -31,7 +35,11 @@ const DAMAGES: readonly (readonly [string, number, (store: TestStore, root: stri
   ['a pin that names no commit', 9, (_, root) => writeInto(`${root}/state/pins`, 'keep-this', '')],
   ['a pin of a commit that is not there', 9, (_, root) => writeInto(`${root}/state/pins`, 'a'.repeat(64), '')],
   ['pins that are a file', 2, (_, root) => fs.writeFileSync(`${root}/state/pins`, '')],
-  ['a damaged line in the records of mounts', 9, () => fs.appendFileSync(`${process.env.STRATUM_RUN}/state`, '{"key":\n')],
+  [
+    'a damaged line in the records of mounts',
+    9,
+    () => fs.appendFileSync(`${process.env.STRATUM_RUN}/state`, '{"key":\n'),
+  ],
   ['a damaged image of a commit that stays', 9, store => damageImage(store)],
   ['an image that is gone', 9, (store, root) => fs.rmSync(`${root}/commits/${keptCommit(store)}/commit.cfs`)],
   ['metadata.toml that is gone', 9, (store, root) => fs.rmSync(`${root}/commits/${keptCommit(store)}/metadata.toml`)],
@@ -112,7 +120,7 @@ test('where it cannot be told whether an image is open, its commit stays and the
   // Without CAP_LEASE only the owner of a file may ask.
   const ran = store.run(['gc'], {}, ['setpriv', '--bounding-set=-lease', '--inh-caps=-lease'])
   assert.equal(ran.status, 3, ran.stderr)
-  assert.match(ran.stderr, /stays: this file system does not tell whether it is mounted/)
+  assert.match(ran.stderr, /stays: it cannot be told whether its image is mounted/)
   const { commits, objects } = listContents(store.store.path)
   assert.deepEqual([commits.length, objects.length], [2, 2])
 })

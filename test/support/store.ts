@@ -24,7 +24,7 @@ export interface TestStore extends Context {
   readonly scratch: string
   importFiles(reference: string, files: Files): Promise<CommitId>
   removeTag(reference: string): Promise<void>
-  mount(reference: string, options?: { readOnly?: boolean }): Promise<string>
+  mount(reference: string, options?: { readOnly?: boolean; at?: string }): Promise<string>
   unmount(target: string): Promise<void>
   /** Runs the command line on this store. */
   run(args: readonly string[], env?: Readonly<Record<string, string>>, wrapper?: readonly string[]): Ran
@@ -60,8 +60,8 @@ export function createTestStore(root?: string): TestStore {
       const moves = new Map([[tagRef(tag as Tag), { from: from ?? null, to: null }]])
       moveRefs(store, label, { actor: 'tester', operation: 'remove' }, moves)
     },
-    async mount(reference, { readOnly = false } = {}) {
-      const mountpoint = fs.mkdtempSync(`${scratch}/mount-`)
+    async mount(reference, { readOnly = false, at } = {}) {
+      const mountpoint = at ?? fs.mkdtempSync(`${scratch}/mount-`)
       const request = { reference: parseReference(reference), mountpoint, readOnly, allowSuidAndDevices: false, uid: 0 }
       await mountReference(context, request)
       return mountpoint
