@@ -18,7 +18,7 @@ function imageOf(tree: Change): Image {
   const merged = mergeTree(emptyImage(), tree)
   const layout = planImage(merged)
   const arena = createArena(layout.bytes)
-  writeImage(merged, layout, (piece, position) => void arena.bytes.set(piece, position))
+  writeImage(merged, layout, (piece, position) => arena.bytes.set(piece, position))
   return parseImage(arena, layout.bytes)
 }
 

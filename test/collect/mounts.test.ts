@@ -116,15 +116,16 @@ test('a mount in another mount namespace keeps its commit', async () => {
     ['unshare', '--mount', '--propagation', 'private'],
     `cat ${mountpoint}/dir/file; read line`,
   )
-  unmount(mountpoint)
-  await stays(store, id)
-  assert.match(
-    store.run(['gc', 'explain', id]).stdout,
-    new RegExp(`the mount of app at ${mountpoint} that pid \\d+ sees`),
-  )
   const ended = once(child, 'exit')
-  child.stdin?.end('\n')
-  await ended
+  try {
+    unmount(mountpoint)
+    await stays(store, id)
+    const { stdout } = store.run(['gc', 'explain', id])
+    assert.match(stdout, new RegExp(`the mount of app at ${mountpoint} that pid \\d+ sees`))
+  } finally {
+    child.stdin?.end('\n')
+    await ended
+  }
   await goesAtLast(store, id)
 })
 

@@ -26,15 +26,10 @@ test('importers, writers, mounts and collectors all at once, killed at random, l
   for (let kill = 0; kill < KILLS; kill++) {
     await sleep(100 + random.below(700))
     const victim = random.below(actors.length)
-    actors[victim].kill('SIGKILL')
-    if (actors[victim].exitCode === null && actors[victim].signalCode === null) await once(actors[victim], 'exit')
+    await end(actors[victim])
     actors[victim] = start(store, ROLES[victim], 1000 * (kill + 1) + victim)
   }
-  const ends = actors.map(actor =>
-    actor.exitCode === null && actor.signalCode === null ? once(actor, 'exit') : undefined,
-  )
-  for (const actor of actors) actor.kill('SIGKILL')
-  await Promise.all(ends)
+  for (const actor of actors) await end(actor)
   const wrong = `${store.scratch}/wrong`
   assert.equal(fs.existsSync(wrong) ? fs.readFileSync(wrong, 'utf8') : '', '')
   await everythingIsThere(store)
@@ -51,6 +46,13 @@ function start(store: TestStore, role: string, seed: number): ChildProcess {
   const form = role === 'mounter' && seed % 2 === 0 ? { STRATUM_MOUNT_FORM: 'loop' } : {}
   const args = [ACTOR, role, store.store.path, store.scratch, String(seed)]
   return spawn(process.execPath, args, { stdio: 'inherit', env: { ...process.env, ...form } })
+}
+
+async function end(actor: ChildProcess): Promise<void> {
+  if (actor.exitCode !== null || actor.signalCode !== null) return
+  const ended = once(actor, 'exit')
+  actor.kill('SIGKILL')
+  await ended
 }
 
 async function everythingIsThere(store: TestStore): Promise<void> {
@@ -80,7 +82,8 @@ async function nothingElseIsLeft(store: TestStore): Promise<void> {
   }
   const { findings, unused, commits } = store.run(['fsck', '--json']).json
   assert.deepEqual([findings, unused], [[], 0])
-  const named = new Set(listLabels(store.store).flatMap(label => [...readTags(store.store, label).values()]))
+  const named = new Set<string>()
+  for (const label of listLabels(store.store)) for (const id of readTags(store.store, label).values()) named.add(id)
   assert.ok(commits <= named.size + 2) // and the base and last commit of HEAD
   assert.deepEqual(fs.readdirSync(`${store.store.path}/staging`), [])
   assert.equal(listContents(store.store.path).commits.length, commits)
