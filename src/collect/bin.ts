@@ -1,7 +1,7 @@
 import { isErrno } from '../errors/errno.ts'
 import type { Digest } from '../hashes/verity.ts'
 import { close, openDirectory, renameAt, unlinkAt } from '../host/descriptors.ts'
-import { makeDirectories, makeDirectory, removeIfExists, removeTree, rename, syncDirectory } from '../host/files.ts'
+import { makeDirectory, removeIfExists, removeTree, rename, syncDirectory } from '../host/files.ts'
 import { statIfExists } from '../host/stat.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import { objectName, paths, type Store } from '../store/layout.ts'
@@ -52,8 +52,7 @@ export function openBin(store: Store): Bin {
 /** Where not even a folder can be made any more, things are deleted at once: that is what is needed then. */
 function makeItem(store: Store, path: string): Place {
   const isMade = hasRoomFor(() => {
-    makeDirectories(`${path}/commits`, 0o700)
-    makeDirectory(`${path}/objects`, 0o700)
+    for (const folder of [paths.trash(store), path, `${path}/commits`, `${path}/objects`]) makeDirectory(folder, 0o700)
     syncDirectory(paths.trash(store))
   })
   return isMade ? { objects: openDirectory(`${path}/objects`) } : 'no room'

@@ -82,7 +82,8 @@ const LABEL_LIMIT_MS = 5_000
 async function checkLabelAlone(context: Context, label: Label): Promise<Finding[]> {
   const { store, signal, lockLimitMs = LABEL_LIMIT_MS } = context
   try {
-    using _label = await lockLabel(store, label, { signal, limitMs: Math.min(lockLimitMs, LABEL_LIMIT_MS) })
+    const options = { signal, limitMs: Math.min(lockLimitMs, LABEL_LIMIT_MS) }
+    using _label = exists(paths.labelLock(store, label)) ? await lockLabel(store, label, options) : undefined
     using _store = await lockStore(store, 'shared', lockOptions(context))
     return checkLabel(store, label)
   } catch (error) {

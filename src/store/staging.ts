@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
+import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
 
 /** A folder for writes in progress. Its owner file is locked for as long as its maker lives; after that anybody may clear it away. */
@@ -87,12 +89,18 @@ export function countStaleStaging(store: Store): number {
   return listNames(paths.staging(store)).filter(name => isOwnerDead(`${paths.staging(store)}/${name}`)).length
 }
 
+/** Asked without changing anything. A folder without an owner file is being born, or is none of ours. */
 function isOwnerDead(path: string): boolean {
-  const owner = openOwner(path)
-  if (owner === undefined) return false
+  let owner: number
+  try {
+    owner = fs.openSync(nodePath(`${path}/${OWNER}`), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return !path.endsWith(UNBORN)
+    throw error
+  }
   try {
     return tryLock(owner, 'exclusive')
   } finally {
-    close(owner)
+    fs.closeSync(owner)
   }
 }

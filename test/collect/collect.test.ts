@@ -10,7 +10,7 @@ import { collectGarbage, explainKept, previewCollection } from '../../src/reposi
 import { tagCommit } from '../../src/repository/tag.ts'
 import { lockStore } from '../../src/store/locks.ts'
 import { createStaging } from '../../src/store/staging.ts'
-import { content, createTestStore, listContents, readFiles } from '../support/store.ts'
+import { content, createTestStore, listContents, fingerprints } from '../support/store.ts'
 
 test('what a removed tag alone kept goes to the trash, and nothing else', async () => {
   const store = createTestStore()
@@ -153,7 +153,7 @@ test('a dry run names labels, tags, paths and bytes, and changes nothing', async
   await store.removeTag('team-a/web:v1')
   const orphan = `${store.store.path}/objects/00/${'0'.repeat(62)}`
   fs.writeFileSync(orphan, 'of an import that was killed')
-  const before = readFiles(store.store.path)
+  const before = fingerprints(store.store.path)
   const { stdout, status } = store.run(['gc', '--dry-run'])
   assert.equal(status, 0)
   assert.match(stdout, /^team-a\/web:v1 \(remove by tester, \d\d:\d\d\) of \S+ \S+ {2}/)
@@ -163,7 +163,7 @@ test('a dry run names labels, tags, paths and bytes, and changes nothing', async
   assert.match(stdout, /1 object of no commit/)
   const { json } = store.run(['gc', '--dry-run', '--json'])
   assert.deepEqual(json.commits[0].paths, [{ path: 'bin/tool', bytes: 53_248 }])
-  assert.deepEqual(readFiles(store.store.path), before)
+  assert.deepEqual(fingerprints(store.store.path), before)
   const { commits, loose } = await previewCollection(store)
   assert.deepEqual([commits.length, loose.objects], [1, 1])
 })

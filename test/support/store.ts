@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -118,6 +119,12 @@ export function readFiles(folder: string): Record<string, string> {
     files[path.relative(folder, file)] = fs.readFileSync(file, 'latin1')
   }
   return files
+}
+
+/** The same with a hash for the bytes, for comparing whole stores. */
+export function fingerprints(folder: string): Record<string, string> {
+  const hash = (bytes: string): string => createHash('sha256').update(bytes, 'latin1').digest('hex').slice(0, 16)
+  return Object.fromEntries(Object.entries(readFiles(folder)).map(([name, bytes]) => [name, hash(bytes)]))
 }
 
 /** Names of commits and objects in a store, sorted. */
