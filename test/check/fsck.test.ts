@@ -215,7 +215,10 @@ const CASES: Readonly<Record<string, Case>> = {
     plant: ({ label }) => replaceIn(`${label}/log`, /^./, '!'),
     finds: ['log-damaged'],
     status: [9, 0, 0],
-    after: ({ store }) => assert.equal(store.run(['gc', '--dry-run']).status, 0),
+    after: each => {
+      assert.equal(each.store.run(['gc', '--dry-run']).status, 0)
+      assert.ok(quarantined(each).includes('refs/app/log'))
+    },
   },
   'a damaged last line in a log': {
     plant: ({ label }) => fs.appendFileSync(`${label}/log`, '{}\n'),
@@ -389,7 +392,7 @@ test('an object and a commit come back from the trash', async () => {
   await store.removeTag('app:v1')
   await store.importFiles('app:v3', { f: content('later') })
   assert.equal((await collectGarbage(store)).commits, 1)
-  fs.writeFileSync(`${each.label}/tags/v1`, id) // somebody put the tag back by hand
+  for (const tag of ['v1', 'v1b']) fs.writeFileSync(`${each.label}/tags/${tag}`, id) // somebody put tags back by hand
   assert.equal(store.run(['gc']).status, 9)
   const { status, stdout } = store.run(['fsck', '--repair'])
   assert.equal(status, 0, stdout)

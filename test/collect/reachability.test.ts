@@ -4,7 +4,21 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import {
+  array,
+  assert as check,
+  asyncProperty,
+  boolean,
+  constant,
+  constantFrom,
+  integer,
+  oneof,
+  pre,
+  property,
+  record,
+  uniqueArray,
+  type Arbitrary,
+} from 'fast-check'
 import { decideCommits } from '../../src/collect/decide-commits.ts'
 import type { Root } from '../../src/collect/root.ts'
 import type { CommitId } from '../../src/names/commit-id.ts'
@@ -13,16 +27,16 @@ import { verifyCommits } from '../../src/repository/verify.ts'
 import { firstSeed, scaled } from '../support/scale.ts'
 import { content, createTestStore, listContents, readFiles, type TestStore } from '../support/store.ts'
 
-const id = fc.integer({ min: 0, max: 9 }).map(n => String(n).repeat(64) as CommitId)
+const id = integer({ min: 0, max: 9 }).map(n => String(n).repeat(64) as CommitId)
 const root = id.map((commit): Root => ({ commit, kind: 'tag', holder: 'app:v1' }))
-const openness = fc.constantFrom('closed', 'open', 'unknown')
+const openness = constantFrom('closed', 'open', 'unknown')
 
 test('every commit stays or goes; those stay that a root names or whose image may be open', () => {
-  fc.assert(
-    fc.property(
-      fc.uniqueArray(id),
-      fc.array(root),
-      fc.array(openness, { minLength: 10, maxLength: 10 }),
+  check(
+    property(
+      uniqueArray(id),
+      array(root),
+      array(openness, { minLength: 10, maxLength: 10 }),
       (commits, roots, open) => {
         const known = roots.filter(({ commit }) => commits.includes(commit))
         const { stay, go, held } = decideCommits(commits, known, commit => open[Number(commit[0])])
@@ -41,9 +55,9 @@ test('every commit stays or goes; those stay that a root names or whose image ma
 })
 
 test('a root whose commit is not there stops everything', () => {
-  fc.assert(
-    fc.property(fc.uniqueArray(id, { maxLength: 9 }), fc.array(root), id, (commits, roots, missing) => {
-      fc.pre(!commits.includes(missing))
+  check(
+    property(uniqueArray(id, { maxLength: 9 }), array(root), id, (commits, roots, missing) => {
+      pre(!commits.includes(missing))
       const all = [
         ...roots.filter(({ commit }) => commits.includes(commit)),
         { commit: missing, kind: 'pin', holder: 'a pin' } as const,
@@ -62,26 +76,26 @@ type Step =
   | { readonly do: 'remove' | 'mount' | 'unmount'; readonly tag: string }
   | { readonly do: 'collect'; readonly now: boolean }
 
-const tag = fc.constantFrom('a:1', 'a:2', 'b:1', 'b:2')
-const step: fc.Arbitrary<Step> = fc.oneof(
+const tag = constantFrom('a:1', 'a:2', 'b:1', 'b:2')
+const step: Arbitrary<Step> = oneof(
   {
     weight: 4,
-    arbitrary: fc.record({
-      do: fc.constant('import' as const),
+    arbitrary: record({
+      do: constant('import' as const),
       tag,
-      files: fc.uniqueArray(fc.integer({ min: 0, max: 7 }), { minLength: 1 }),
+      files: uniqueArray(integer({ min: 0, max: 7 }), { minLength: 1 }),
     }),
   },
   {
     weight: 5,
-    arbitrary: fc.record({ do: fc.constantFrom('remove' as const, 'mount' as const, 'unmount' as const), tag }),
+    arbitrary: record({ do: constantFrom('remove' as const, 'mount' as const, 'unmount' as const), tag }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('collect' as const), now: fc.boolean() }) },
+  { weight: 3, arbitrary: record({ do: constant('collect' as const), now: boolean() }) },
 )
 
 test('whatever happens to a store, a collection leaves everything reachable as it was, and nothing else', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 18 }), async steps => {
+  await check(
+    asyncProperty(array(step, { minLength: 5, maxLength: 18 }), async steps => {
       const store = createTestStore()
       const model: Model = { tags: new Map(), mounts: new Map() }
       await store.importFiles('keep:v1', { f: content('keep') })

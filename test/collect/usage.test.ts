@@ -53,6 +53,22 @@ test('what else keeps a commit is named, and then removing the tag frees nothing
   assert.equal(store.run(['du', 'nosuch']).status, 4)
 })
 
+test('a commit that two labels have counts once, and is exclusive to none of them', async () => {
+  const store = createTestStore()
+  const id = await store.importFiles('app:v1', { a: content('a', 60 * KIB) })
+  fs.mkdirSync(`${store.store.path}/refs/copy/tags`, { recursive: true })
+  fs.writeFileSync(`${store.store.path}/refs/copy/tags/v1`, `${id}\n`)
+  const { labels } = await measureStore(store)
+  assert.deepEqual(
+    labels.map(({ exclusive }) => exclusive),
+    [0, 0],
+  )
+  assert.ok(labels.every(({ bytes }) => bytes > 60 * KIB))
+  const [row] = (await measureLabel(store, parseReference('app:v1'))).commits
+  assert.ok(row.exclusive > 60 * KIB)
+  assert.deepEqual([row.frees, row.keptBy], [0, ['copy:v1']])
+})
+
 test('objects that no commit names are told apart', async () => {
   const store = createTestStore()
   await store.importFiles('app:v1', { a: content('a', 5 * KIB) })
