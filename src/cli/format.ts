@@ -20,6 +20,12 @@ export function formatTime(timestamp: string): string {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`
 }
 
+/** `10:30` if that is within a day of now, else with the date. */
+export function formatMoment(timestamp: string, now = Date.now()): string {
+  const text = formatTime(timestamp)
+  return Math.abs(new Date(timestamp).getTime() - now) < 86_400_000 ? text.slice(-5) : text
+}
+
 /** `1 file`, `2 files`. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? noun : plural}`

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { createArena, type Image } from '../erofs/arena.ts'
+import { type Arena, createArena, type Image } from '../erofs/arena.ts'
 import { parseImage } from '../erofs/parse-image.ts'
 import { verityOf } from '../hashes/verity.ts'
 import { listNames, readTextIfExists } from '../host/files.ts'
@@ -29,13 +29,17 @@ export function readCommit(store: Store, id: CommitId): CommitMetadata {
 const ROOM_BYTES = 4 << 20
 const READ_BYTES = 1 << 26
 
-/** Reads a commit's image into memory and checks its digest, so that nothing damaged is believed. @throws not-found, integrity */
-export function openCommitImage(store: Store, id: CommitId, roomBytes = ROOM_BYTES): Image {
+/**
+ * Reads a commit's image into memory and checks its digest, so that nothing damaged is believed. Who reads many one after the other
+ * passes the memory of the last one, which is used again if it is large enough. @throws not-found, integrity
+ */
+export function openCommitImage(store: Store, id: CommitId, roomBytes = ROOM_BYTES, memory?: Arena): Image {
   const { imageDigest } = readCommit(store, id)
   const file = openImageFile(store, id)
   try {
     const { size } = fs.fstatSync(file)
-    const arena = createArena(size + roomBytes)
+    const arena =
+      memory !== undefined && memory.bytes.length >= size + roomBytes ? memory : createArena(size + roomBytes)
     for (let at = 0; at < size; ) {
       const read = fs.readSync(file, arena.bytes, at, Math.min(size - at, READ_BYTES), at)
       if (read === 0)

@@ -115,6 +115,10 @@ export function truncateFile(path: string, bytes: number): void {
   fs.truncateSync(nodePath(path), bytes)
 }
 
+export function readBytes(path: string): Buffer {
+  return fs.readFileSync(nodePath(path))
+}
+
 export function readText(path: string): string {
   return fs.readFileSync(nodePath(path), 'utf8')
 }
@@ -280,6 +284,12 @@ export function setModificationTime(path: string, seconds: number, nanoseconds: 
 export function setOwnerAndMode(path: string, uid: number, gid: number, mode: number): void {
   step('chown')
   fs.lchownSync(nodePath(path), uid, gid)
+  fs.chmodSync(nodePath(path), mode)
+}
+
+/** Permissions of a file or directory. */
+export function setMode(path: string, mode: number): void {
+  step('chmod')
   fs.chmodSync(nodePath(path), mode)
 }
 

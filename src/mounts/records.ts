@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { makeDirectories, readTextIfExists } from '../host/files.ts'
 import { waitForLock } from '../host/locks.ts'
-import { readMounts } from '../host/mountinfo.ts'
+import { readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
 import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
@@ -32,7 +32,7 @@ export interface Mounted {
 }
 
 /** One line of /run/stratum/state. It only adds what mountinfo does not tell; mountinfo decides what is mounted. */
-interface MountRecord {
+export interface MountRecord {
   readonly key: string
   readonly source: string
   readonly mountpoint: string
@@ -106,12 +106,49 @@ function parseRecord(line: string): MountRecord | undefined {
   }
 }
 
+export interface RecordsState {
+  readonly records: readonly MountRecord[]
+  /** Those of mounts that no mount namespace shows. */
+  readonly stale: readonly MountRecord[]
+  /** Lines that are no records. */
+  readonly damagedLines: number
+}
+
+/** The records with what is wrong with them, for who must know that nothing was passed over. */
+export function inspectRecords(): RecordsState {
+  const lines = (readTextIfExists(stateFile()) ?? '').split('\n').filter(line => line !== '')
+  const records = readRecords()
+  const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
+  for (const { mounts } of readMountsOfAllNamespaces()) for (const { mountpoint } of mounts) mounted.add(mountpoint)
+  return {
+    records,
+    stale: records.filter(({ mountpoint }) => !mounted.has(mountpoint)),
+    damagedLines: lines.filter(line => parseRecord(line) === undefined).length,
+  }
+}
+
+/** Writes the state file anew without what is stale or damaged. */
+export async function tidyRecords(): Promise<void> {
+  const file = fs.openSync(stateFile(), 'a', 0o600)
+  try {
+    if (!(await waitForLock(file, 'exclusive', LOCK_LIMIT_MS))) return
+    const { records, stale } = inspectRecords()
+    writeRecords(records.filter(record => !stale.includes(record)))
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+function writeRecords(records: readonly MountRecord[]): void {
+  fs.writeFileSync(stateFile(), records.map(record => `${JSON.stringify(record)}\n`).join(''))
+}
+
 function compact(): void {
   const lines = (readTextIfExists(stateFile())?.split('\n').length ?? 1) - 1
   const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
   const live = readRecords().filter(({ mountpoint }) => mounted.has(mountpoint))
   if (lines < 64 || lines < live.length * COMPACT_FACTOR) return
-  fs.writeFileSync(stateFile(), live.map(record => `${JSON.stringify(record)}\n`).join(''))
+  writeRecords(live)
 }
 
 /** The mounts of a store, in the order in which they were made. */

@@ -42,9 +42,26 @@ export function appendLog(store: Store, label: Label, entry: LogEntry): void {
 
 /** All entries, oldest first. @throws integrity if one in the middle is damaged */
 export function readLog(store: Store, label: Label): LogEntry[] {
+  return linesOf(store, label).map((line, i) => parseLine(line, label, i + 1))
+}
+
+/** The entries that can be read and how many lines cannot, for who looks for damage. */
+export function inspectLog(store: Store, label: Label): { entries: LogEntry[]; damagedLines: number } {
+  const lines = linesOf(store, label)
+  const entries = lines.flatMap(line => {
+    try {
+      return [parseLine(line, label, 0)]
+    } catch {
+      return []
+    }
+  })
+  return { entries, damagedLines: lines.length - entries.length }
+}
+
+function linesOf(store: Store, label: Label): string[] {
   const lines = readBytes(paths.log(store, label)).toString('utf8').split('\n')
   lines.pop() // what stands behind the last line's end was cut
-  return lines.map((line, i) => parseLine(line, label, i + 1))
+  return lines
 }
 
 const TAIL_BYTES = 1 << 16

@@ -1,3 +1,4 @@
+import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import {
   listNames,
@@ -52,5 +53,10 @@ export function listLabels(store: Store): Label[] {
 }
 
 export function hasLabel(store: Store, label: Label): boolean {
-  return listNames(paths.label(store, label)).some(name => name === 'head.toml' || name === 'tags' || name === 'log')
+  try {
+    return listNames(paths.label(store, label)).some(name => name === 'head.toml' || name === 'tags' || name === 'log')
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR')) return false // a stray file among the labels
+    throw error
+  }
 }

@@ -40,6 +40,10 @@ export const paths = {
   work: (store: Store, label: Label) => `${paths.label(store, label)}/work`,
   next: (store: Store, label: Label) => `${paths.label(store, label)}/next`,
   state: (store: Store) => `${store.path}/state`,
+  /** A folder with a file for each pinned commit, named by its id. */
+  pins: (store: Store) => `${store.path}/state/pins`,
   staging: (store: Store) => `${store.path}/staging`,
   trash: (store: Store) => `${store.path}/trash`,
+  /** What fsck took out of the way; made when it is needed, never emptied. */
+  quarantine: (store: Store) => `${store.path}/quarantine`,
 } as const

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { makeDirectory, syncDirectory } from '../host/files.ts'
+import { exists, makeDirectory, syncDirectory } from '../host/files.ts'
 import { describeProcesses, lockHolders } from '../host/lock-holders.ts'
 import { type LockMode, unlock, waitForLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
@@ -67,7 +67,13 @@ export async function lockLabel(store: Store, label: Label, options: LockOptions
 }
 
 function openLock(path: string): number {
-  return fs.openSync(nodePath(path), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600)
+  try {
+    return fs.openSync(nodePath(path), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600)
+  } catch (error) {
+    // flock(2) asks for no more than reading: a store on read-only media can be looked at.
+    if (!isErrno(error, 'EROFS') || !exists(path)) throw error
+    return fs.openSync(nodePath(path), fs.constants.O_RDONLY)
+  }
 }
 
 function tryOpenLock(path: string): number | undefined {

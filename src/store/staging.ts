@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
+import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
 
 /** A folder for writes in progress. Its owner file is locked for as long as its maker lives; after that anybody may clear it away. */
@@ -53,7 +55,7 @@ function openOwner(path: string, open: (directory: number, name: string) => numb
     directory = openDirectory(path)
     return open(directory, OWNER)
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EROFS')) return undefined
     throw error
   } finally {
     if (directory !== undefined) close(directory)
@@ -86,5 +88,26 @@ function removeIfDead(path: string): boolean {
     return true
   } finally {
     close(owner)
+  }
+}
+
+/** How many of them dead processes left. */
+export function countStaleStaging(store: Store): number {
+  return listNames(paths.staging(store)).filter(name => isOwnerDead(`${paths.staging(store)}/${name}`)).length
+}
+
+/** Asked without changing anything. A folder without an owner file is being born, or is none of ours. */
+function isOwnerDead(path: string): boolean {
+  let owner: number
+  try {
+    owner = fs.openSync(nodePath(`${path}/${OWNER}`), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return !path.endsWith(UNBORN)
+    throw error
+  }
+  try {
+    return tryLock(owner, 'exclusive')
+  } finally {
+    fs.closeSync(owner)
   }
 }
