@@ -1,7 +1,6 @@
-import { toUser } from '../names/text.ts'
 import { isDirectory } from '../tree/append.ts'
 import type { Change } from '../tree/entry.ts'
-import { malformed } from './errors.ts'
+import { malformed, shown } from './errors.ts'
 import { type Budget, childrenOf, find, kindOf, splitName } from './tree-builder.ts'
 
 /** What a layer hides of those below it (OCI image-spec, layer.md, "Whiteouts"). It never hides what is in the layer itself. */
@@ -52,7 +51,7 @@ export function layOver(base: Change, layer: Change, path = ''): void {
     else if (below === undefined) children.set(name, child)
     else if (below.entry && !isDirectory(below.entry.mode)) {
       if (!child.entry)
-        throw malformed(`a name leads through ${toUser(at)}, which is ${kindOf(below.entry)} in a layer below`)
+        throw malformed(`a name leads through ${shown(at)}, which is ${kindOf(below.entry)} in a layer below`)
       children.set(name, child)
     } else layOver(below, child, at)
   }

@@ -1,8 +1,7 @@
 import { isStratumError } from '../errors/stratum-error.ts'
-import { toUser } from '../names/text.ts'
 import type { ByteReader } from './byte-reader.ts'
 import { isZero } from './decompress.ts'
-import { inside, malformed } from './errors.ts'
+import { inside, malformed, shown } from './errors.ts'
 import { type PaxRecords, parsePax } from './pax.ts'
 import { paxSparse, readGnuMap, readMapInFront, type SparseMap } from './sparse.ts'
 import { BLOCK, decodeHeader, MEMBER, type TarHeader } from './tar-header.ts'
@@ -84,7 +83,7 @@ async function readPax(reading: Reading, size: number): Promise<PaxRecords> {
 }
 
 async function readText(reading: Reading, size: number): Promise<string> {
-  const behind = reading.last === undefined ? '' : ` behind ${toUser(reading.last)}`
+  const behind = reading.last === undefined ? '' : ` behind ${shown(reading.last)}`
   if (size < 0 || size > EXTENDED_BYTES_MAX)
     throw malformed(`the extended header${behind} has ${size} bytes; at most ${EXTENDED_BYTES_MAX} are read`)
   const padded = await reading.input.take(Math.ceil(size / BLOCK) * BLOCK)
@@ -114,10 +113,10 @@ async function finish(reading: Reading, header: TarHeader, extended: Extended, b
     return {
       ...member,
       size,
-      pieces: () => readPieces(reading, name, map ?? { size, pieces: [{ offset: 0, bytes: size }] }),
+      pieces: () => readPieces(reading, map ?? { size, pieces: [{ offset: 0, bytes: size }] }),
     }
   } catch (error) {
-    throw inside(error, toUser(name))
+    throw inside(error, shown(name))
   }
 }
 
@@ -155,17 +154,13 @@ function checkMap(map: SparseMap | undefined, stored: number): void {
   if (bytes !== stored) throw malformed(`its sparse map speaks of ${bytes} bytes, but ${stored} are stored`)
 }
 
-async function* readPieces(
-  { input }: Reading,
-  name: string,
-  { size, pieces }: SparseMap,
-): AsyncGenerator<Buffer | number> {
+async function* readPieces({ input }: Reading, { size, pieces }: SparseMap): AsyncGenerator<Buffer | number> {
   let at = 0
   for (const { offset, bytes } of pieces) {
     if (offset > at) yield offset - at
     for (let left = bytes; left > 0; ) {
       const piece = await input.some(left)
-      if (piece.length === 0) throw malformed(`the archive ends in the middle of ${toUser(name)}: it was cut`)
+      if (piece.length === 0) throw malformed('the archive ends in the middle of it: it was cut')
       left -= piece.length
       yield piece
     }
@@ -200,12 +195,12 @@ function locate<T>({ last }: Reading, at: number, read: () => T): T {
     return read()
   } catch (error) {
     if (!isStratumError(error)) throw error
-    const where = last === undefined ? '' : ` behind ${toUser(last)}`
+    const where = last === undefined ? '' : ` behind ${shown(last)}`
     throw malformed(`the tar header at byte ${at}${where} is damaged: ${error.message}`)
   }
 }
 
 function cutBehind({ last }: Reading, atHeader: boolean): Error {
-  const where = last === undefined ? 'at its beginning' : atHeader ? `behind ${toUser(last)}` : `at ${toUser(last)}`
+  const where = last === undefined ? 'at its beginning' : atHeader ? `behind ${shown(last)}` : `at ${shown(last)}`
   return malformed(`the archive ends ${where}, without the mark of its end: it was cut`)
 }

@@ -1,11 +1,10 @@
 import { TYPE } from '../erofs/format.ts'
 import type { StagedObjects } from '../objects/staged-objects.ts'
-import { toUser } from '../names/text.ts'
 import { isDirectory } from '../tree/append.ts'
 import type { Change, Content, Entry } from '../tree/entry.ts'
 import { entryOf } from '../tree/to-entry.ts'
 import type { ByteReader } from './byte-reader.ts'
-import { inside } from './errors.ts'
+import { inside, shown } from './errors.ts'
 import { createWhiteouts, layOver, type Whiteouts } from './layers.ts'
 import { type ReadMember, readTar } from './read-tar.ts'
 import { storeMember } from './store-member.ts'
@@ -53,16 +52,16 @@ async function takeMember(
     if (kind === 'link') builder.link(name, linkName)
     else builder.put(name, await entryOfMember(member, reading))
   } catch (error) {
-    throw inside(error, toUser(name))
+    throw inside(error, shown(name))
   }
 }
 
 async function entryOfMember(member: ReadMember, { objects, onFile }: TreeReading): Promise<Entry> {
-  const { name: path, stat, xattrs, linkName } = member
+  const { stat, xattrs, linkName } = member
   const type = stat.mode >> 12
   let content: Content | undefined
   if (type === TYPE.regular) content = await storeMember(objects, member)
   else if (type === TYPE.symlink) content = { size: 0, digest: undefined, data: linkName }
   if (!isDirectory(stat.mode)) onFile?.(content?.size ?? 0)
-  return entryOf({ stat, xattrs, path }, content, false)
+  return entryOf({ stat, xattrs, path: 'it' }, content, false) // its name is put before each message
 }

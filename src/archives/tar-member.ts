@@ -1,7 +1,6 @@
 import type { Xattr } from '../erofs/xattrs.ts'
-import { toUser } from '../names/text.ts'
 import type { FileAttributes } from '../tree/entry.ts'
-import { malformed } from './errors.ts'
+import { malformed, shown } from './errors.ts'
 import type { PaxRecords } from './pax.ts'
 import { MEMBER, type TarHeader } from './tar-header.ts'
 import { xattrsOf } from './tar-xattrs.ts'
@@ -44,7 +43,7 @@ export function memberOf(header: TarHeader, pax: (key: string) => string | undef
   const { name, linkName } = header
   const type = header.type === MEMBER.regular && name.endsWith('/') ? MEMBER.directory : header.type
   const typeBits = TYPE_BITS[type]
-  if (typeBits === undefined) throw malformed(`its type is ${JSON.stringify(toUser(type))}, which is not known`)
+  if (typeBits === undefined) throw malformed(`its type is ${JSON.stringify(shown(type))}, which is not known`)
   if (name.includes('\0') || linkName.includes('\0'))
     throw malformed('a zero byte is in its name or in that of its link')
   const isSymlink = type === MEMBER.symlink

@@ -1,6 +1,5 @@
 import type { Xattr } from '../erofs/xattrs.ts'
-import { toUser } from '../names/text.ts'
-import { malformed } from './errors.ts'
+import { malformed, shown } from './errors.ts'
 import { aclFromText, isPlainAcl } from './acl-text.ts'
 import type { PaxRecords } from './pax.ts'
 
@@ -41,7 +40,7 @@ export function xattrsOf(pax: PaxRecords): TarXattrs {
 
 function checkName(name: string): string {
   if (name.length > NAME_BYTES_MAX || name.includes('\0') || /^(?:|user\.|trusted\.|security\.)$/.test(name))
-    throw malformed(`${toUser(name.slice(0, NAME_BYTES_MAX))} cannot be the name of an extended attribute`)
+    throw malformed(`${shown(name)} cannot be the name of an extended attribute`)
   return name
 }
 

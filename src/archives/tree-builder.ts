@@ -1,9 +1,8 @@
 import { StratumError } from '../errors/stratum-error.ts'
-import { toUser } from '../names/text.ts'
 import { NAME_BYTES_MAX } from '../erofs/format.ts'
 import { isDirectory } from '../tree/append.ts'
 import { type Change, childChange, type Entry } from '../tree/entry.ts'
-import { malformed } from './errors.ts'
+import { inside, malformed, shown } from './errors.ts'
 
 /**
  * Puts the members of an archive together to a tree. Nothing is ever written to a path, so a name can lead nowhere but to a place in
@@ -54,7 +53,7 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
       at = childChange(at, part)
       if (at.entry && !isDirectory(at.entry.mode))
         throw malformed(
-          `${toUser(parts.slice(0, i + 1).join('/'))} is ${kindOf(at.entry)} in this archive, not a directory`,
+          `${shown(parts.slice(0, i + 1).join('/'))} is ${kindOf(at.entry)} in this archive, not a directory`,
         )
     }
     return at
@@ -80,11 +79,10 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
     tree,
     put: (name, entry) => put(splitName(name), entry),
     link(name, target) {
-      const parts = splitName(target)
+      const parts = splitTarget(target)
       const found = find(tree, parts) ?? (beneath === undefined ? undefined : find(beneath, parts))
-      if (!found?.entry)
-        throw malformed(`it is a hard link to ${toUser(target)}, which is not in the archive before it`)
-      if (isDirectory(found.entry.mode)) throw malformed(`it is a hard link to ${toUser(target)}, which is a directory`)
+      if (!found?.entry) throw malformed(`it is a hard link to ${shown(target)}, which is not in the archive before it`)
+      if (isDirectory(found.entry.mode)) throw malformed(`it is a hard link to ${shown(target)}, which is a directory`)
       if (!found.entry.linked) found.entry = { ...found.entry, linked: true }
       put(splitName(name), found.entry)
     },
@@ -94,13 +92,20 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
 /** The parts of a name below the root. Slashes in front, behind and doubled mean nothing, a dot neither. @throws malformed */
 export function splitName(name: string): string[] {
   const parts = name.split('/').filter(part => part !== '' && part !== '.')
-  if (parts.includes('..'))
-    throw malformed(`${toUser(name.slice(0, NAME_BYTES_MAX))} leads out of its directory with ".."`)
+  if (parts.includes('..')) throw malformed('it leads out of its directory with ".."')
   if (parts.length > LEVELS_MAX) throw malformed(`its name has ${parts.length} levels; at most ${LEVELS_MAX} are read`)
   const long = parts.find(part => part.length > NAME_BYTES_MAX)
   if (long !== undefined)
     throw malformed(`a part of its name has ${long.length} bytes; a name can have ${NAME_BYTES_MAX}`)
   return parts
+}
+
+function splitTarget(target: string): string[] {
+  try {
+    return splitName(target)
+  } catch (error) {
+    throw inside(error, `it is a hard link to ${shown(target)}`)
+  }
 }
 
 export function find(tree: Change, parts: readonly string[]): Change | undefined {

@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import type { Image } from '../erofs/arena.ts'
 import { TYPE } from '../erofs/format.ts'
 import { isErrno } from '../errors/errno.ts'
@@ -47,7 +48,10 @@ export async function* tarBytes(writing: TarWriting): AsyncGenerator<Buffer> {
   for (const piece of tarPieces(writing)) {
     batch.push(piece)
     batched += piece.length
-    if (batched >= BATCH_BYTES) yield flush()
+    if (batched < BATCH_BYTES) continue
+    yield flush()
+    await setImmediate() // files are read at once: signals get their turn here
+    writing.signal?.throwIfAborted()
   }
   const end = written + batched + END_BYTES
   batch.push(Buffer.alloc(END_BYTES + Math.ceil(end / RECORD_BYTES) * RECORD_BYTES - end))
@@ -56,7 +60,6 @@ export async function* tarBytes(writing: TarWriting): AsyncGenerator<Buffer> {
 
 function* tarPieces(writing: TarWriting): Generator<Buffer> {
   for (const name of walkImage(writing.image)) {
-    writing.signal?.throwIfAborted()
     const { entry, path, primary } = name
     const type = entry.mode >> 12
     if (type === TYPE.socket) {
