@@ -3,7 +3,7 @@ import { StratumError } from '../errors/stratum-error.ts'
 import { type ByteReader, restOf } from './byte-reader.ts'
 import { malformed } from './errors.ts'
 import { transformed } from './transform.ts'
-import { isZstd, zstdFrames } from './zstd-frames.ts'
+import { type FramePart, isZstd, zstdFrames } from './zstd-frames.ts'
 
 export const PIECE_BYTES = 1 << 18
 /** Bytes that tell how a file is compressed. */
@@ -44,9 +44,20 @@ export async function* decompressed(input: ByteReader): AsyncGenerator<Buffer> {
   }
 }
 
+/** Frames of which little comes out are unpacked at once: some writers make one for every file, and an engine of its own takes a while to make. */
+const AT_ONCE_BYTES = 1 << 20
+
 async function* unzstd(input: ByteReader): AsyncGenerator<Buffer> {
-  for await (const frame of zstdFrames(input))
-    yield* transformed(frame, zlib.createZstdDecompress({ chunkSize: PIECE_BYTES }))
+  for await (const frame of zstdFrames(input)) {
+    const first = (await frame.next()).value as FramePart
+    if (first.isLast && first.contentBytesMax <= AT_ONCE_BYTES) yield zlib.zstdDecompressSync(first.bytes)
+    else yield* transformed(bytesOf(first, frame), zlib.createZstdDecompress({ chunkSize: PIECE_BYTES }))
+  }
+}
+
+async function* bytesOf(first: FramePart, rest: AsyncIterable<FramePart>): AsyncGenerator<Buffer> {
+  yield first.bytes
+  for await (const { bytes } of rest) yield bytes
 }
 
 /**

@@ -118,10 +118,12 @@ function readNumber(block: Buffer, field: Field): number {
   return readNumberAt(block, AT[field][0], AT[field][1])
 }
 
+/** The sum of all bytes, those of the checksum itself counted as spaces. */
 function checksumOf(block: Buffer): number {
-  let sum = 0
-  const [start, length] = AT.checksum
-  for (let i = 0; i < BLOCK; i++) sum += i >= start && i < start + length ? 0x20 : block[i]
+  const [at, length] = AT.checksum
+  let sum = length * 0x20
+  for (let i = 0; i < at; i++) sum += block[i]
+  for (let i = at + length; i < BLOCK; i++) sum += block[i]
   return sum
 }
 

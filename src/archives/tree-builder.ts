@@ -37,7 +37,7 @@ export function createBudget(): Budget {
       if (memory <= MEMORY_BYTES_MAX) return
       throw new StratumError(
         'unsupported',
-        `the archive has more names and attributes than ${MEMORY_BYTES_MAX >> 20} MiB of memory hold`,
+        `the archive has more names and attributes than ${MEMORY_BYTES_MAX / 2 ** 20} MiB of memory hold`,
       )
     },
   }

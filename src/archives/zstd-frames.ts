@@ -30,21 +30,31 @@ function isSkippable(magic: Buffer): boolean {
   return magic.length >= 4 && (magic.readUInt32LE() & SKIPPABLE_MASK) >>> 0 === SKIPPABLE
 }
 
-/** The bytes of each frame that holds data; each has to be read to its end before the next. @throws malformed (cut; something else in between) */
-export async function* zstdFrames(input: ByteReader): AsyncGenerator<AsyncIterable<Buffer>> {
+/** Whole blocks of a frame, the first ones with its header. */
+export interface FramePart {
+  readonly bytes: Buffer
+  /** What comes out of it has at most so many bytes. */
+  readonly contentBytesMax: number
+  /** It ends the frame. */
+  readonly isLast: boolean
+}
+
+/** Each frame that holds data, which has to be read to its end before the next. @throws malformed (cut; something else in between) */
+export async function* zstdFrames(input: ByteReader): AsyncGenerator<AsyncGenerator<FramePart>> {
   for (;;) {
     const magic = await input.peek(4)
     if (magic.length === 0) return
-    if (isFrame(magic)) yield frameBytes(input)
+    if (isFrame(magic)) yield frameParts(input)
     else if (isSkippable(magic)) await skipFrame(input)
     else throw malformed(`there is something behind the end of the zstd data, at byte ${input.position()}`)
   }
 }
 
-async function* frameBytes(input: ByteReader): AsyncGenerator<Buffer> {
+async function* frameParts(input: ByteReader): AsyncGenerator<FramePart> {
   const { headerBytes, hasChecksum } = frameHeader(await input.peek(HEADER_BYTES_MAX))
   let batch: Buffer[] = [await exactly(input, headerBytes)]
   let batchBytes = 0
+  let contentBytesMax = 0
   for (let last = false; !last; ) {
     const header = await exactly(input, BLOCK_HEADER_BYTES)
     const number = header.readUIntLE(0, 3)
@@ -56,11 +66,12 @@ async function* frameBytes(input: ByteReader): AsyncGenerator<Buffer> {
     const body = await exactly(input, type === RLE_BLOCK ? 1 : size)
     batch.push(header, body)
     batchBytes += BLOCK_HEADER_BYTES + body.length
+    contentBytesMax += BLOCK_BYTES_MAX
     if (batchBytes < BATCH_BYTES && !last) continue
     if (last && hasChecksum) batch.push(await exactly(input, CHECKSUM_BYTES))
-    yield Buffer.concat(batch)
+    yield { bytes: Buffer.concat(batch), contentBytesMax, isLast: last }
     batch = []
-    batchBytes = 0
+    batchBytes = contentBytesMax = 0
   }
 }
 

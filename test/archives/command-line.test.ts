@@ -99,7 +99,8 @@ test('a damaged object is not exported, and leaves no file', async () => {
   fs.writeFileSync(path.join(damaged.folder, 'a.tar'), await packed([{ name: 'etc/file' }, content]))
   damaged.cli('import', 'a.tar', '--label', 'app', '--tag', 'v1')
   const objects = path.join(damaged.context.store.path, 'objects')
-  const [object] = fs.readdirSync(objects, { recursive: true, withFileTypes: true }).filter(each => each.isFile())
+  const names = fs.readdirSync(objects, { recursive: true, withFileTypes: true })
+  const object = names.find(each => each.isFile()) as fs.Dirent
   const file = path.join(object.parentPath, object.name)
   const damage: Record<string, () => void> = {
     'holds other bytes': () => fs.writeFileSync(file, Buffer.alloc(10_000)),
