@@ -10,25 +10,29 @@ export type PaxRecords = ReadonlyMap<string, string>
 const SPARSE_PIECE = /^GNU\.sparse\.(offset|numbytes)$/
 export const SPARSE_MAP = 'GNU.sparse.map'
 
-/** @throws malformed */
-export function parsePax(text: string): PaxRecords {
+const [SPACE, EQUALS, NEWLINE] = [0x20, 0x3d, 0x0a]
+const LENGTH_DIGITS_MAX = 9
+
+/** Each text is made of the bytes anew: a piece of a longer one would keep all of it in memory. @throws malformed */
+export function parsePax(bytes: Buffer): PaxRecords {
   const records = new Map<string, string>()
-  for (let at = 0; at < text.length; ) {
-    const space = text.indexOf(' ', at)
-    const digits = text.slice(at, space)
+  for (let at = 0; at < bytes.length; ) {
+    const space = bytes.indexOf(SPACE, at)
+    const digits = space > at && space - at <= LENGTH_DIGITS_MAX ? bytes.toString('latin1', at, space) : ''
     const end = at + Number(digits)
-    const equals = text.indexOf('=', space)
-    const intact = space > at && /^[0-9]{1,9}$/.test(digits) && end <= text.length && text[end - 1] === '\n'
+    const equals = bytes.indexOf(EQUALS, space)
+    const intact = /^[0-9]+$/.test(digits) && end <= bytes.length && bytes[end - 1] === NEWLINE
     if (!intact || equals < space + 2 || equals >= end) throw malformed(`its pax record at ${at} is none`)
-    const key = text.slice(space + 1, equals)
-    const value = text.slice(equals + 1, end - 1)
-    if (SPARSE_PIECE.test(key)) {
-      const list = records.get(SPARSE_MAP)
-      records.set(SPARSE_MAP, list === undefined ? value : `${list},${value}`)
-    } else records.set(key, value)
+    addRecord(records, bytes.toString('latin1', space + 1, equals), bytes.toString('latin1', equals + 1, end - 1))
     at = end
   }
   return records
+}
+
+function addRecord(records: Map<string, string>, key: string, value: string): void {
+  const list = SPARSE_PIECE.test(key) ? records.get(SPARSE_MAP) : undefined
+  if (list !== undefined) records.set(SPARSE_MAP, `${list},${value}`)
+  else records.set(SPARSE_PIECE.test(key) ? SPARSE_MAP : key, value)
 }
 
 /** The bytes of records in the order given, in latin1. */

@@ -70,30 +70,30 @@ async function nextMember(reading: Reading): Promise<ReadMember | undefined> {
 async function readExtended(reading: Reading, { type, size }: TarHeader, extended: Extended): Promise<boolean> {
   if (type === MEMBER.pax) extended.pax = await readPax(reading, size)
   else if (type === MEMBER.paxGlobal) reading.global = await readPax(reading, size)
-  else if (type === MEMBER.gnuLongName) extended.longName = upToNul(await readText(reading, size))
-  else if (type === MEMBER.gnuLongLink) extended.longLink = upToNul(await readText(reading, size))
+  else if (type === MEMBER.gnuLongName) extended.longName = upToNul(await readExtension(reading, size))
+  else if (type === MEMBER.gnuLongLink) extended.longLink = upToNul(await readExtension(reading, size))
   else return type === MEMBER.gnuVolume
   return true
 }
 
 async function readPax(reading: Reading, size: number): Promise<PaxRecords> {
   const at = reading.input.position()
-  const text = await readText(reading, size)
-  return locate(reading, at, () => parsePax(text))
+  const bytes = await readExtension(reading, size)
+  return locate(reading, at, () => parsePax(bytes))
 }
 
-async function readText(reading: Reading, size: number): Promise<string> {
+async function readExtension(reading: Reading, size: number): Promise<Buffer> {
   const behind = reading.last === undefined ? '' : ` behind ${shown(reading.last)}`
   if (size < 0 || size > EXTENDED_BYTES_MAX)
     throw malformed(`the extended header${behind} has ${size} bytes; at most ${EXTENDED_BYTES_MAX} are read`)
   const padded = await reading.input.take(Math.ceil(size / BLOCK) * BLOCK)
   if (padded.length < size) throw cutBehind(reading, false)
-  return padded.toString('latin1', 0, size)
+  return padded.subarray(0, size)
 }
 
-function upToNul(text: string): string {
-  const end = text.indexOf('\0')
-  return end < 0 ? text : text.slice(0, end)
+function upToNul(bytes: Buffer): string {
+  const end = bytes.indexOf(0)
+  return bytes.toString('latin1', 0, end < 0 ? bytes.length : end)
 }
 
 /** What a pax header says goes before what a header of GNU tar says, and that before the header itself. */

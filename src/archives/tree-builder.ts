@@ -1,3 +1,4 @@
+import type { Xattr } from '../erofs/xattrs.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { NAME_BYTES_MAX } from '../erofs/format.ts'
 import { isDirectory } from '../tree/append.ts'
@@ -58,7 +59,8 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
     }
     return at
   }
-  const put = (parts: readonly string[], entry: Entry): void => {
+  const put = (path: string, entry: Entry): void => {
+    const parts = splitName(path)
     const name = parts.at(-1)
     if (name === undefined) {
       if (!isDirectory(entry.mode)) throw malformed('it has no name')
@@ -66,9 +68,7 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
       return
     }
     const directory = directoryOf(parts)
-    charge(
-      name.length + entry.data.length + entry.xattrs.reduce((sum, [key, value]) => sum + key.length + value.length, 0),
-    )
+    charge(path.length + entry.data.length + sizeOf(entry.xattrs)) // a part of a path keeps all of it in memory
     const before = directory.children?.get(name)
     const staysDirectory =
       before !== undefined && isDirectory(entry.mode) && !(before.entry && !isDirectory(before.entry.mode))
@@ -77,16 +77,20 @@ export function createTreeBuilder({ charge }: Budget, beneath: Change | undefine
   }
   return {
     tree,
-    put: (name, entry) => put(splitName(name), entry),
+    put,
     link(name, target) {
       const parts = splitTarget(target)
       const found = find(tree, parts) ?? (beneath === undefined ? undefined : find(beneath, parts))
       if (!found?.entry) throw malformed(`it is a hard link to ${shown(target)}, which is not in the archive before it`)
       if (isDirectory(found.entry.mode)) throw malformed(`it is a hard link to ${shown(target)}, which is a directory`)
       if (!found.entry.linked) found.entry = { ...found.entry, linked: true }
-      put(splitName(name), found.entry)
+      put(name, found.entry)
     },
   }
+}
+
+function sizeOf(xattrs: readonly Xattr[]): number {
+  return xattrs.reduce((sum, [name, value]) => sum + name.length + value.length, 0)
 }
 
 /** The parts of a name below the root. Slashes in front, behind and doubled mean nothing, a dot neither. @throws malformed */

@@ -73,12 +73,18 @@ function renameToNew(from: string, to: string): void {
   }
 }
 
-/** Whoever writes such a file holds a lock on it. */
+/** Whoever writes such a file holds a lock on it. What cannot be opened, or is no file, is somebody else's. */
 function clearLeftovers(folder: string): void {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants
   for (const name of listNames(folder).filter(each => TEMPORARY.test(each))) {
-    const file = fs.openSync(nodePath(`${folder}/${name}`), 'r')
+    let file: number
     try {
-      if (tryLock(file, 'exclusive')) removeIfExists(`${folder}/${name}`)
+      file = fs.openSync(nodePath(`${folder}/${name}`), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    } catch {
+      continue
+    }
+    try {
+      if (fs.fstatSync(file).isFile() && tryLock(file, 'exclusive')) removeIfExists(`${folder}/${name}`)
     } finally {
       fs.closeSync(file)
     }

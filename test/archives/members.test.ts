@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
 import { test } from 'node:test'
+import v8 from 'node:v8'
+import vm from 'node:vm'
+import { formatPax } from '../../src/archives/pax.ts'
 import { findNode } from '../../src/erofs/directory.ts'
 import { openCommitImage } from '../../src/commits/commit-store.ts'
 import { readEntry } from '../../src/tree/read-entry.ts'
 import type { Entry } from '../../src/tree/entry.ts'
 import { fromUser } from '../../src/names/text.ts'
-import { Readable } from 'node:stream'
 import { extendedHeader, openWorkshop, packed, patched } from './workshop.ts'
 
 /** What single members become: the rules of docs/archives.md, one by one. */
@@ -201,4 +204,40 @@ test('10 GiB of zeros in an archive of some kilobytes are stored as a hole', asy
   }
   const { metadata } = await shop.importArchive(Readable.from(pieces()))
   assert.equal(metadata.bytes, size)
+})
+
+test('of an extended header only what counts is kept in memory', async () => {
+  v8.setFlagsFromString('--expose-gc')
+  const collect = vm.runInNewContext('gc') as () => void
+  const used = (): number => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const filler = 'x'.repeat(900_000)
+  const rest = (await packed([{ name: 'short' }, ''])).subarray(0, 512)
+  const end = Buffer.alloc(1024)
+  const before = used()
+  let grown = 0
+  async function* pieces(): AsyncGenerator<Buffer> {
+    for (let i = 0; i < 200; i++) {
+      const path = `a-name-that-is-long-enough-${i}`
+      yield await extendedHeader(
+        'x',
+        formatPax(
+          new Map([
+            ['comment', filler],
+            ['path', path],
+          ]),
+        ),
+      )
+      yield rest
+      yield patched(patched(rest, 156, 'L'), 124, `${(512 * 1700).toString(8).padStart(11, '0')} `)
+      yield Buffer.alloc(512 * 1700, `also-a-long-name-${i}\0${filler}`, 'latin1')
+      yield rest
+    }
+    yield end
+    grown = used() - before
+  }
+  await shop.importArchive(Readable.from(pieces()))
+  assert.ok(grown < 50_000_000, `${grown} bytes for 400 names`)
 })
