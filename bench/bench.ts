@@ -5,7 +5,6 @@ import path from 'node:path'
 import { buildTree, changeOnePercent, LIKE_USR_SHARE } from './data.ts'
 import { diskBytes, dropCaches, type Run, run, type Summary, summarize } from './measure.ts'
 import { type Peer, peers } from './peers.ts'
-import { benchHead } from './head.ts'
 import { type Row, writeResults } from './report.ts'
 
 /**
@@ -41,7 +40,6 @@ async function benchAll(folder: string): Promise<void> {
   const all = peers(oracle)
   const rows: Row[] = []
   rows.push(...benchSaves(folder, tree, all, 'cold'), ...benchSaves(folder, tree, all, 'warm'))
-  rows.push(...(await benchHead(folder, tree, ROUNDS, say)))
   writeResults(path.join(ROOT, 'bench/RESULTS.md'), rows, { rounds: ROUNDS, tree, peers: all, machine: machine() })
 }
 

@@ -26,9 +26,9 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'import',
     group: 'Work',
-    summary: 'store a directory as a new commit of a label',
+    summary: 'store a directory or an archive as a new commit of a label',
     args: [
-      ['<directory>', 'what to store'],
+      ['<source>', 'a directory; a tar archive, plain or compressed, or container image in one; - for stdin'],
       ['[label[:tag]]', 'with --bare: the label, and a new tag for the result'],
     ],
     options: [
@@ -44,6 +44,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--include-mounts', 'take along what is mounted inside the directory')
         .default(false)
         .conflicts('oneFileSystem'),
+      option('--plain', 'store an archive of container images as it is, without looking into it').default(false),
+      option('--platform <os/architecture>', 'which image of an archive of several (else that of this machine)'),
+      option('--ignore-space', 'do not compare the size of an archive with the space that is left').default(false),
     ],
     help: 'Prints label:<commit id>.\n\n  stratum import /srv/app --label app --tag v1',
     load: () => import('./commands/import.ts'),
@@ -125,6 +128,24 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--dry-run', 'only show what would go').default(false),
     ],
     load: () => import('./commands/remove.ts'),
+  },
+  {
+    name: 'export',
+    group: 'Work',
+    summary: 'write a commit to a file',
+    args: [
+      ['<reference>', 'label:tag or label:<commit id>; a label alone is the last commit of its HEAD'],
+      [
+        '<file>',
+        'its ending tells the format: .tar, .tar.gz, .tar.zst, .oci.tar (a container image), .cfs; - for stdout',
+      ],
+    ],
+    options: [
+      option('--format <format>', 'tar, tar.gz, tar.zst, oci or cfs, whatever the name says'),
+      option('--force', 'replace the file if it exists').default(false),
+    ],
+    help: 'Examples:\n  stratum export app:v1 app.tar.zst\n  stratum export app:v1 - --format tar | ssh host tar -x -C /srv/app',
+    load: () => import('./commands/export.ts'),
   },
   {
     name: 'list',

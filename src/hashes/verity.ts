@@ -26,26 +26,68 @@ export interface VerityHasher {
   digest(): Digest
 }
 
+/** The tree is built as its blocks fill, so that a file of any size takes some kilobytes; runs of zeros take no time. */
 export function createVerityHasher(): VerityHasher {
-  let leaves = Buffer.allocUnsafe(HASH_BYTES * 64)
-  let used = 0
+  const levels: Level[] = []
   let size = 0
-  const push = (hash: Hash): void => {
-    if (used === leaves.length) leaves = Buffer.concat([leaves, Buffer.allocUnsafe(leaves.length)])
-    leaves.write(hash, used, 'latin1')
-    used += HASH_BYTES
+  const levelAt = (depth: number): Level => (levels[depth] ??= { block: Buffer.allocUnsafe(BLOCK), used: 0 })
+
+  /** A full block goes up only when another hash comes, so that the last one to be left over is the root. */
+  const makeRoom = (level: Level, depth: number): void => {
+    if (level.used < BLOCK) return
+    level.used = 0
+    push(depth + 1, sha256(level.block))
+  }
+  const push = (depth: number, hash: Hash): void => {
+    const level = levelAt(depth)
+    makeRoom(level, depth)
+    level.block.write(hash, level.used, 'latin1')
+    level.used += HASH_BYTES
+  }
+  const pushZeros = (depth: number, count: number): void => {
+    const level = levelAt(depth)
+    makeRoom(level, depth)
+    const fitting = level.used === 0 ? 0 : Math.min(count, (BLOCK - level.used) / HASH_BYTES)
+    for (let i = 0; i < fitting; i++) push(depth, zeroHash(depth))
+    if (count === fitting) return
+    makeRoom(level, depth)
+    const whole = Math.floor((count - fitting) / HASHES)
+    if (whole > 0) pushZeros(depth + 1, whole)
+    for (let i = fitting + whole * HASHES; i < count; i++) push(depth, zeroHash(depth))
   }
   return {
     update(piece) {
-      for (let at = 0; at < piece.length; at += BLOCK) push(hashBlock(piece, at))
+      for (let at = 0; at < piece.length; at += BLOCK) push(0, hashBlock(piece, at))
       size += piece.length
     },
     updateZeros(bytes) {
-      for (let at = 0; at < bytes; at += BLOCK) push(ZERO_BLOCK)
+      if (bytes > 0) pushZeros(0, Math.ceil(bytes / BLOCK))
       size += bytes
     },
-    digest: () => verityFromLeaves(leaves.subarray(0, used), size),
+    digest() {
+      if (size === 0) return describe(EMPTY_ROOT, 0)
+      for (let depth = 0; ; depth++) {
+        const { block, used } = levelAt(depth)
+        if (depth === levels.length - 1 && used === HASH_BYTES) return describe(block.toString('latin1', 0, used), size)
+        if (used > 0) push(depth + 1, hashBlock(block.subarray(0, used), 0))
+      }
+    },
   }
+}
+
+/** One level of the tree: the block of hashes that is being filled. */
+interface Level {
+  readonly block: Buffer
+  used: number
+}
+
+const HASHES = BLOCK / HASH_BYTES
+const zeroHashes: Hash[] = []
+
+/** The hash that stands at this depth over nothing but zeros. */
+function zeroHash(depth: number): Hash {
+  return (zeroHashes[depth] ??=
+    depth === 0 ? ZERO_BLOCK : sha256(Buffer.from(zeroHash(depth - 1).repeat(HASHES), 'latin1')))
 }
 
 /** The digest of a file whose bytes are all here. */

@@ -50,16 +50,15 @@ export function createObjectFile(objects: StagedObjects): ObjectFile {
   return {
     write,
     skip(bytes) {
-      let left = bytes
-      if (used % RUN_BYTES !== 0) {
-        const filling = Math.min(left, RUN_BYTES - (used % RUN_BYTES))
-        write(ZEROS.subarray(0, filling))
-        left -= filling
-      }
+      const filling = Math.min(bytes, (RUN_BYTES - (used % RUN_BYTES)) % RUN_BYTES)
+      write(ZEROS.subarray(0, filling))
+      const left = bytes - filling
       const whole = left - (left % RUN_BYTES)
-      flush()
-      hasher.updateZeros(whole)
-      flushed += whole
+      if (whole > 0) {
+        flush() // whole runs: pieces of the hasher must not end inside a block
+        hasher.updateZeros(whole)
+        flushed += whole
+      }
       write(ZEROS.subarray(0, left - whole))
     },
     finish() {

@@ -17,7 +17,8 @@ import { clearStaleStaging, createStaging, type Staging } from '../store/staging
 import { bareChanges } from '../tree/bare-changes.ts'
 import { mergeTree } from '../tree/merge.ts'
 import { type Context, lockOptions } from './context.ts'
-import { type ImportResult, openImportReading, requireDirectory } from './import.ts'
+import { openImportReading, requireDirectory } from './import.ts'
+import type { ImportResult } from './import-with.ts'
 import { movesForCommit, requireFreeTag } from './record-commit.ts'
 
 export interface BareRequest {

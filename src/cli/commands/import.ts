@@ -1,10 +1,14 @@
+import fs from 'node:fs'
+import { toStratumError } from '../../errors/errno.ts'
 import { StratumError } from '../../errors/stratum-error.ts'
 import { shortId } from '../../names/commit-id.ts'
 import { parseLabel } from '../../names/label.ts'
 import { parseReference } from '../../names/reference.ts'
 import { parseTag } from '../../names/tag.ts'
-import { toUser } from '../../names/text.ts'
-import { importTree, type ImportResult } from '../../repository/import.ts'
+import { nodePath, toUser } from '../../names/text.ts'
+import { type ArchiveResult, importArchive } from '../../repository/import-archive.ts'
+import { importTree } from '../../repository/import.ts'
+import type { ImportResult } from '../../repository/import-with.ts'
 import { importBare } from '../../repository/import-bare.ts'
 import { count, formatBytes } from '../format.ts'
 import { absolute, type Command, type Invocation, openContext, type Outcome } from '../invocation.ts'
@@ -17,7 +21,13 @@ interface Options {
   readonly onto?: string
   readonly oneFileSystem: boolean
   readonly includeMounts: boolean
+  readonly plain: boolean
+  readonly platform?: string
+  readonly ignoreSpace: boolean
 }
+
+const STDIN = '-'
+const PARTIAL = 3
 
 export const run: Command<Options> = async invocation =>
   invocation.options.bare ? layOver(invocation) : importNew(invocation)
@@ -30,12 +40,36 @@ async function importNew(invocation: Invocation<Options>): Promise<Outcome> {
     })
   const label = parseLabel(options.label)
   const tag = options.tag === undefined ? undefined : parseTag(options.tag)
-  const mounts = options.includeMounts ? 'include' : options.oneFileSystem ? 'skip' : 'refuse'
+  const commit = { label, tag, message: options.message }
+  const source = args[0] === STDIN ? process.stdin : absolute(args[0])
+  if (typeof source === 'string' && isDirectory(source)) {
+    const mounts = options.includeMounts ? 'include' : options.oneFileSystem ? 'skip' : 'refuse'
+    const context = await openContext(invocation, { create: true })
+    return outcomeOf(await importTree(context, { ...commit, path: source, mounts }), [])
+  }
+  const { plain, platform, ignoreSpace } = options
   const context = await openContext(invocation, { create: true })
-  return outcomeOf(
-    await importTree(context, { label, tag, path: absolute(args[0]), message: options.message, mounts }),
-    [],
-  )
+  return outcomeOfArchive(await importArchive(context, { ...commit, source, plain, platform, ignoreSpace }))
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return fs.statSync(nodePath(path)).isDirectory()
+  } catch (error) {
+    throw toStratumError(error, `importing ${toUser(path)}`)
+  }
+}
+
+function outcomeOfArchive(result: ArchiveResult): Outcome {
+  const outcome = outcomeOf(result, [])
+  const lost = result.lost.map(toUser)
+  if (lost.length === 0) return outcome
+  return {
+    ...outcome,
+    json: { ...outcome.json, lostAcls: lost },
+    warnings: lost.map(name => `${name} has an ACL that names users without their numbers: it was left out`),
+    exitCode: PARTIAL,
+  }
 }
 
 async function layOver(invocation: Invocation<Options>): Promise<Outcome> {
@@ -72,6 +106,6 @@ function outcomeOf({ metadata, isNew, unstable, label, tag }: ImportResult, note
       ...notes,
     ],
     warnings: unstable.map(path => `${toUser(path)} changed while it was read`),
-    exitCode: unstable.length > 0 ? 3 : 0,
+    exitCode: unstable.length > 0 ? PARTIAL : 0,
   }
 }
