@@ -19,7 +19,10 @@ const FLOORS = [
   ['heads', 'archives'],
   ['collect', 'check'],
   ['repository'],
-  ['cli', 'csi', 'kube'],
+  ['volumes'],
+  ['csi', 'kube'],
+  ['daemons'],
+  ['cli'],
 ] as const
 /** Rooms that only compute: they may hash, and nothing else of Node. */
 const PURE = ['errors', 'names', 'erofs', 'hashes', 'tree', 'images']

@@ -2,6 +2,7 @@ import type { Xattr } from '../erofs/xattrs.ts'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import {
+  close,
   D_TYPE,
   type DirectoryEntry,
   openDirectory,
@@ -130,8 +131,27 @@ function isDirectoryEntry({ parent, name }: Name, type: number): boolean {
 /** Directories in which names came or went since they were listed: a file that was moved may be missing, or be there twice. */
 function reportMoved({ listed, unstable }: Walk, root: number): void {
   for (const { path, ctime } of listed)
-    if (statIfThere(root, `${path}.`)?.ctime !== ctime) unstable.push(path.slice(0, -1) || '.')
+    if (statBelow(root, `${path}.`)?.ctime !== ctime) unstable.push(path.slice(0, -1) || '.')
 }
+
+/** Undefined if it is gone. A path that the kernel does not take as a whole is walked in pieces. */
+function statBelow(directory: number, path: string): Stat | undefined {
+  if (path.length < PATH_BYTES_MAX) return statIfThere(directory, path)
+  const cut = path.lastIndexOf('/', PATH_BYTES_MAX)
+  let below: number | undefined
+  try {
+    below = openDirectoryAt(directory, path.slice(0, cut))
+    return statBelow(below, path.slice(cut + 1))
+  } catch (error) {
+    if (isErrno(error, ...REPLACED)) return undefined
+    throw error
+  } finally {
+    if (below !== undefined) close(below)
+  }
+}
+
+/** PATH_MAX with its final NUL, and a margin. */
+const PATH_BYTES_MAX = 4000
 
 /** The names of a directory as two looks at it agreed, if it ever held still so long. */
 function listUntilStill(walk: Walk, directory: number, path: string): DirectoryEntry[] {

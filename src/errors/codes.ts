@@ -21,4 +21,7 @@ export type ErrorCode =
   | 'registry'
   | 'no-space'
   | 'unavailable'
+  | 'out-of-range'
+  | 'wrong-node'
+  | 'other-holder'
   | 'interrupted'

@@ -21,6 +21,7 @@ const GRPC = {
   resourceExhausted: 8,
   failedPrecondition: 9,
   aborted: 10,
+  outOfRange: 11,
   unimplemented: 12,
   internal: 13,
   unavailable: 14,
@@ -47,5 +48,10 @@ export const ERROR_TABLE = {
   registry: { exit: 12, grpc: GRPC.unavailable, reason: 'RegistryError', retry: true },
   'no-space': { exit: 13, grpc: GRPC.resourceExhausted, reason: 'NoSpace', retry: true },
   unavailable: { exit: 1, grpc: GRPC.unavailable, reason: 'Unavailable', retry: true },
+  'out-of-range': { exit: 2, grpc: GRPC.outOfRange, reason: 'OutOfRange', retry: false },
+  /** The volume or its source lies on another node: the scheduler is to look again. */
+  'wrong-node': { exit: 4, grpc: GRPC.resourceExhausted, reason: 'WrongNode', retry: true },
+  /** HEAD belongs to another node. */
+  'other-holder': { exit: 6, grpc: GRPC.failedPrecondition, reason: 'OtherHolder', retry: true },
   interrupted: { exit: 130, grpc: GRPC.cancelled, reason: 'Interrupted', retry: true },
 } as const satisfies Record<ErrorCode, Mapping>

@@ -69,6 +69,17 @@ function removeOwned(path: string): void {
   removeEmptyDirectory(path)
 }
 
+/**
+ * Content without an owner file: only a power loss leaves that, for the file is made before and removed after everything else. A folder
+ * that is not born yet may have got its owner since it was looked for.
+ */
+function removeOrphan(path: string): boolean {
+  if (path.endsWith(UNBORN) || statIfExists(`${path}/${OWNER}`) !== undefined || statIfExists(path) === undefined)
+    return false
+  removeTree(path)
+  return true
+}
+
 /** Clears away what dead processes left. Returns how many folders that were. */
 export function clearStaleStaging(store: Store): number {
   let cleared = 0
@@ -81,7 +92,7 @@ export function clearStaleStaging(store: Store): number {
 
 function removeIfDead(path: string): boolean {
   const owner = openOwner(path, openFileAt)
-  if (owner === undefined) return removeEmptyDirectory(path)
+  if (owner === undefined) return removeEmptyDirectory(path) || removeOrphan(path)
   try {
     if (!tryLock(owner, 'exclusive') || !isStillThere(path, owner)) return false
     removeOwned(path)

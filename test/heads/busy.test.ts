@@ -113,7 +113,8 @@ test('a live commit has every file whole, and every file that was never renamed'
     for (const name of fs.readdirSync(path.join(mountpoint, 'd'))) {
       const content = at(`d/${name}`)
       if (name === 'always' || result.unstable.some(path => path.endsWith(name))) continue
-      const whole = name === 'third' ? /^((.)\2{4999})?$/ : /^(.)\1{4999}$/ // it is emptied before it is written
+      const emptied = name === 'third' || name.endsWith('.tmp') // before it is written
+      const whole = emptied ? /^((.)\2{4999})?$/ : /^(.)\1{4999}$/
       assert.match(content, whole, `round ${round}: ${name} is not whole`)
     }
     assert.match(at('d/rewritten'), /^(.)\1{4999}$/)
@@ -131,7 +132,8 @@ test('a live commit says what never held still', async () => {
   await actor.run(
     `fd = os.open(${file}, os.O_RDWR)\nstop = False\ndef write():\n  ${loop}\nt = threading.Thread(target=write); t.start()`,
   )
-  const { unstable } = await lab.commit()
+  let unstable: readonly string[] = []
+  for (let tries = 0; tries < 100 && unstable.length === 0; tries++) ({ unstable } = await lab.commit()) // the writer may get no processor
   await actor.run('stop = True; t.join()')
   assert.deepEqual(unstable, ['e/other'])
   const log = fs.readFileSync(path.join(lab.paths.label, 'log'), 'utf8').trim().split('\n')

@@ -22,14 +22,19 @@ interface NodeOptions {
   readonly links?: number
 }
 
+/** The nodes of one layer by inode. */
+const nodes = new Map<bigint, LayerNode>()
+
 function node(
   entry: Entry,
   options: NodeOptions,
   content: Content | undefined,
   children?: LayerNode['children'],
 ): LayerNode {
+  const known = options.inode === undefined ? undefined : nodes.get(options.inode)
+  if (known !== undefined) return known // the scan makes one node for all names of an inode
   const { mode, uid, gid, seconds, nanoseconds, device } = entry
-  return {
+  const made: LayerNode = {
     stat: {
       mode,
       uid,
@@ -44,6 +49,8 @@ function node(
     content,
     children,
   }
+  if (options.inode !== undefined) nodes.set(options.inode, made)
+  return made
 }
 
 /** A file, symlink or special file with all its bytes. */
@@ -92,6 +99,7 @@ interface Case {
 }
 
 function check({ base, root, index, expected, torn = [] }: Case): void {
+  nodes.clear()
   const image = imageOfChange(literal(base))
   const layer: Layer = { root: root(image), index: new Map(Object.entries(index?.(image) ?? {})) }
   const changes = layerChanges(image, layer)
