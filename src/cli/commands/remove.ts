@@ -2,6 +2,8 @@ import { StratumError } from '../../errors/stratum-error.ts'
 import { shortId } from '../../names/commit-id.ts'
 import { parseReference } from '../../names/reference.ts'
 import { planRemoval, type RemovalPlan, removeReference } from '../../repository/remove.ts'
+import { collectBehind } from '../../repository/collect.ts'
+import { collectedJson, describeCollected } from '../collected.ts'
 import { count } from '../format.ts'
 import { type Command, openContext } from '../invocation.ts'
 
@@ -24,7 +26,13 @@ export const run: Command<Options> = async invocation => {
   if (options.dryRun) return { json, text: describe(plan, 'would remove') }
   if (plan.tag === undefined && !options.yes) await requireConsent(plan, confirm)
   await removeReference(context, reference)
-  return { json, notes: [describe(plan, 'removed')] }
+  const collected = await collectBehind(context, { allowEmpty: plan.tag === undefined })
+  const { lines, warnings } = describeCollected(collected)
+  return {
+    json: { ...json, collected: collectedJson(collected) },
+    notes: [describe(plan, 'removed'), ...lines],
+    warnings,
+  }
 }
 
 function describe({ label, tag, commit, tags }: RemovalPlan, verb: string): string {
