@@ -2,7 +2,7 @@ import type { Xattr } from '../erofs/xattrs.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { NAME_BYTES_MAX } from '../erofs/format.ts'
 import { isDirectory } from '../tree/append.ts'
-import { type Change, childChange, type Entry } from '../tree/entry.ts'
+import { type Change, childChange, type Entry, PLAIN_DIRECTORY } from '../tree/entry.ts'
 import { inside, malformed, shown } from './errors.ts'
 
 /**
@@ -122,24 +122,9 @@ export function childrenOf(directory: Change): Map<string, Change> {
   return (directory.children ??= new Map())
 }
 
-/** A directory that an archive only speaks of in the names of what is in it. */
-const MISSING_DIRECTORY: Entry = {
-  mode: 0o040755,
-  uid: 0,
-  gid: 0,
-  seconds: 0,
-  nanoseconds: 0,
-  size: 0,
-  digest: undefined,
-  data: '',
-  device: 0,
-  xattrs: [],
-  linked: false,
-}
-
 /** Gives every directory without an entry one: root's, open to read, of the year 1970. */
 export function fillMissing(change: Change): void {
-  change.entry ??= MISSING_DIRECTORY
+  change.entry ??= PLAIN_DIRECTORY
   for (const child of change.children?.values() ?? []) fillMissing(child)
 }
 

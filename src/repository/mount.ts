@@ -27,7 +27,7 @@ import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { createStaging } from '../store/staging.ts'
 import { emptyImage } from '../tree/append.ts'
-import type { Entry } from '../tree/entry.ts'
+import { type Entry, PLAIN_DIRECTORY } from '../tree/entry.ts'
 import { mergeTree } from '../tree/merge.ts'
 import { type Context, lockOptions } from './context.ts'
 
@@ -211,27 +211,13 @@ export function removeDefaultMountpoint(mountpoint: string): void {
   if (/\/\d+\/stratum\/[^/]+$/.test(mountpoint)) removeEmptyDirectory(mountpoint)
 }
 
-const EMPTY_ROOT: Entry = {
-  mode: 0o040755,
-  uid: 0,
-  gid: 0,
-  seconds: 0,
-  nanoseconds: 0,
-  size: 0,
-  digest: undefined,
-  data: '',
-  device: 0,
-  xattrs: [],
-  linked: false,
-}
-
 /** The commit of an empty directory: what a new label begins with. */
 export async function createEmptyCommit(
   store: Store,
   root: Partial<Pick<Entry, 'mode' | 'uid' | 'gid'>> = {},
 ): Promise<CommitId> {
   using staging = createStaging(store)
-  const tree = mergeTree(emptyImage(), { entry: { ...EMPTY_ROOT, ...root } })
+  const tree = mergeTree(emptyImage(), { entry: { ...PLAIN_DIRECTORY, ...root } })
   const { metadata } = await createCommit(store, staging, {
     tree,
     staged: [],

@@ -24,6 +24,21 @@ export interface Entry {
   readonly linked: boolean
 }
 
+/** An empty directory of root, open to read, of the year 1970: what a new label begins with, and what an archive does not speak of. */
+export const PLAIN_DIRECTORY: Entry = {
+  mode: 0o040755,
+  uid: 0,
+  gid: 0,
+  seconds: 0,
+  nanoseconds: 0,
+  size: 0,
+  digest: undefined,
+  data: '',
+  device: 0,
+  xattrs: [],
+  linked: false,
+}
+
 /**
  * What happens to one name of the parent's tree, and below it.
  * - `entry` null: the name is gone.

@@ -7,7 +7,7 @@ import { verityOf } from '../../src/hashes/verity.ts'
 import { planImage } from '../../src/images/layout.ts'
 import { writeImage } from '../../src/images/write-image.ts'
 import { emptyImage } from '../../src/tree/append.ts'
-import type { Change, Entry } from '../../src/tree/entry.ts'
+import { type Change, PLAIN_DIRECTORY } from '../../src/tree/entry.ts'
 import { hashTree } from '../../src/tree/hash-tree.ts'
 import { mergeTree } from '../../src/tree/merge.ts'
 import { createRandom } from '../support/random.ts'
@@ -90,22 +90,8 @@ test('an image that was cut, or is none, is refused', () => {
   assert.throws(() => recompute(Buffer.alloc(8192), nothing), /no composefs header/)
 })
 
-const DIRECTORY: Entry = {
-  mode: 0o040755,
-  uid: 0,
-  gid: 0,
-  seconds: 0,
-  nanoseconds: 0,
-  size: 0,
-  digest: undefined,
-  data: '',
-  device: 0,
-  xattrs: [],
-  linked: false,
-}
-
 test('a directory that contains itself ends in an error and not in an endless walk', () => {
-  const { image } = write({ entry: DIRECTORY, children: new Map([['inner', { entry: { ...DIRECTORY } }]]) })
+  const { image } = write({ entry: PLAIN_DIRECTORY, children: new Map([['inner', { entry: { ...PLAIN_DIRECTORY } }]]) })
   const root = image.readUInt16LE(1024 + 14)
   const inner = direntsOf(image).filter(at => ![0, root].includes(image.readUInt32LE(at)))
   assert.ok(inner.length > 0)
