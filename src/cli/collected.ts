@@ -27,6 +27,12 @@ export function describeCollected(result: CollectResult | Postponed): CollectedT
   return { lines, warnings: warningsOf(result) }
 }
 
+/** The same for programs. */
+export function collectedJson(result: CollectResult | Postponed): Record<string, unknown> {
+  if (!('commits' in result)) return { ...result }
+  return { ...result, inUse: result.inUse.map(({ path, openness }) => ({ path: toUser(path), openness })) }
+}
+
 function warningsOf({ held, inUse }: CollectResult): string[] {
   return [
     ...held.map(({ commit, openness }) =>

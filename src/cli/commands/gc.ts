@@ -5,7 +5,7 @@ import { StratumError } from '../../errors/stratum-error.ts'
 import { shortId } from '../../names/commit-id.ts'
 import { toUser } from '../../names/text.ts'
 import { collectGarbage, explainKept, type Preview, previewCollection } from '../../repository/collect.ts'
-import { describeCollected, isUncertain } from '../collected.ts'
+import { collectedJson, describeCollected, isUncertain } from '../collected.ts'
 import { count, formatBytes, formatMoment, formatTime } from '../format.ts'
 import { type Command, type Invocation, openContext, type Outcome } from '../invocation.ts'
 
@@ -33,7 +33,7 @@ async function collect(invocation: Invocation<Options>): Promise<Outcome> {
   const result = await collectGarbage(await openContext(invocation), { now, allowEmpty })
   const { lines, warnings } = describeCollected(result)
   return {
-    json: { ...result, inUse: result.inUse.map(({ path, openness }) => ({ path: toUser(path), openness })) },
+    json: collectedJson(result),
     text: lines,
     warnings,
     exitCode: isUncertain(result) ? PARTIAL : 0,
