@@ -28,7 +28,7 @@ export function describeCollected(result: CollectResult | Postponed): CollectedT
 }
 
 /** The same for programs. */
-export function collectedJson(result: CollectResult | Postponed): Readonly<Record<string, unknown>> {
+export function collectedJson(result: CollectResult | Postponed): Record<string, unknown> {
   if (!('commits' in result)) return { ...result }
   return { ...result, inUse: result.inUse.map(({ path, openness }) => ({ path: toUser(path), openness })) }
 }

@@ -3,7 +3,7 @@ import { StratumError } from '../errors/stratum-error.ts'
 import { exists, listNames, makeDirectory, rename, syncFileSystem } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
-import { type HeadRecord, writeHead } from '../refs/head-file.ts'
+import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
 import { createPair } from './pair.ts'
@@ -21,7 +21,7 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
     state: { kind: 'clean' },
     still: undefined,
     bootId: '',
-    changes: undefined,
+    changes: noChanges(),
   }
   writeHead(store, label, head)
   return head

@@ -4,7 +4,7 @@ import { exchange } from '../host/descriptors.ts'
 import { exists, makeDirectory, rename, syncDirectory, syncFileSystem } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
-import { type HeadRecord, writeHead } from '../refs/head-file.ts'
+import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
 import { createPair, isSameMark, type PairMark, readMark } from './pair.ts'
@@ -57,7 +57,7 @@ export function finishFold(store: Store, label: Label, head: HeadRecord): HeadRe
     state: { kind: 'clean' },
     bootId: '',
     uncleanBefore: [],
-    changes: undefined,
+    changes: noChanges(),
   }
   writeHead(store, label, folded)
   discardNext(store, label)

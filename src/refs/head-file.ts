@@ -67,6 +67,11 @@ export function readHead(store: Store, label: Label): HeadRecord | undefined {
   }
 }
 
+/** Of an upperdir that is empty. */
+export function noChanges(): ChangeCounts {
+  return { added: 0, modified: 0, removed: 0, bytes: 0, countedAt: new Date().toISOString() }
+}
+
 export function writeHead(store: Store, label: Label, head: HeadRecord): void {
   replaceFile(paths.headFile(store, label), formatHead(head))
 }

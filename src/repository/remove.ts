@@ -1,4 +1,4 @@
-import { StratumError } from '../errors/stratum-error.ts'
+import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { hashCachePath } from '../heads/capture-session.ts'
 import { isSuperblockGone } from '../heads/probe-superblock.ts'
 import { recoverHead } from '../heads/recover-head.ts'
@@ -9,7 +9,7 @@ import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
 import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
-import { type ChangeCounts, readHead } from '../refs/head-file.ts'
+import { readHead } from '../refs/head-file.ts'
 import { moveRefs, tagRef } from '../refs/move-refs.ts'
 import { requireLabel } from '../refs/resolve.ts'
 import { readTag, readTags } from '../refs/tags.ts'
@@ -18,6 +18,7 @@ import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { trashPath } from '../store/trash.ts'
 import { type Context, lockOptions } from './context.ts'
+import { diffTrees } from './diff.ts'
 
 /** What a removal takes, told before it is done. */
 export interface RemovalPlan {
@@ -27,8 +28,6 @@ export interface RemovalPlan {
   readonly commit: CommitId | undefined
   /** Tags that go. */
   readonly tags: readonly Tag[]
-  /** Of a label with a HEAD: what was not committed, as last counted. */
-  readonly uncommitted: ChangeCounts | undefined
 }
 
 /** @throws not-found, in-use */
@@ -42,7 +41,6 @@ export function planRemoval(store: Store, reference: Reference): RemovalPlan {
       tag: undefined,
       commit: undefined,
       tags: [...readTags(store, label).keys()],
-      uncommitted: readHead(store, label)?.changes,
     }
   }
   const commit = readTag(store, label, reference.name)
@@ -50,7 +48,18 @@ export function planRemoval(store: Store, reference: Reference): RemovalPlan {
     throw new StratumError('not-found', `${formatReference(reference)} is no tag`, {
       hint: `stratum list ${label} shows the tags`,
     })
-  return { label, tag: reference.name, commit, tags: [reference.name], uncommitted: undefined }
+  return { label, tag: reference.name, commit, tags: [reference.name] }
+}
+
+/** Files of a label's HEAD that are in no commit, so that nobody loses them unasked. Undefined where there is none or it cannot be read. */
+export async function countUncommitted(context: Context, label: Label): Promise<number | undefined> {
+  try {
+    const { summary } = await diffTrees(context, { label, kind: 'head' }, undefined)
+    return summary.added + summary.modified + summary.removed
+  } catch (error) {
+    if (isStratumError(error)) return undefined
+    throw error
+  }
 }
 
 /** @throws in-use, with the mountpoint */
