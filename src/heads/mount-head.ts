@@ -36,11 +36,15 @@ export async function mountHead(
   const [existing] = headMounts(store, label)
   if (existing !== undefined) {
     const since = existing.since === undefined ? '' : ` since ${existing.since}`
+    const what = existing.isWhole ? label : `a directory of ${label}`
+    const orBind = existing.isWhole
+      ? `, or bind it elsewhere: mount --bind ${toUser(existing.mountpoint)} ${toUser(mountpoint)}`
+      : ''
     throw new StratumError(
       'in-use',
-      `${label} is mounted at ${toUser(existing.mountpoint)}${since}: one HEAD has one mount`,
+      `${what} is mounted at ${toUser(existing.mountpoint)}${since}: one HEAD has one mount`,
       {
-        hint: `stratum unmount ${label}, or bind it elsewhere: mount --bind ${toUser(existing.mountpoint)} ${toUser(mountpoint)}`,
+        hint: `stratum unmount ${label}${orBind}`,
         details: { mountpoint: toUser(existing.mountpoint) },
       },
     )

@@ -55,7 +55,7 @@ async function finishRemount(store: Store, label: Label, head: HeadRecord): Prom
 
 async function replaceStale(store: Store, label: Label, head: HeadRecord, old: Mounted): Promise<void> {
   requireReadOnly(label, old)
-  if (!isOnTop(old)) return
+  if (!isOnTop(old) || !old.isWhole) return // a directory that was bound: it stays, read-only
   const current = headMounts(store, label).filter(({ generation }) => generation === head.generation)
   if (!current.some(({ mountpoint }) => mountpoint === old.mountpoint)) {
     const fresh = currentMount(store, label, head, current.find(isOnTop))

@@ -11,6 +11,7 @@ import { createLayeredMount } from '../mounts/layers.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
+import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { CaptureSession } from './capture-session.ts'
@@ -74,7 +75,9 @@ async function foldIfGone(store: Store, label: Label, head: HeadRecord, options:
 /** Why a mount cannot be exchanged that is seen in more than one place, or by whom it would not notice. */
 function obstacleOf(mounts: readonly Mounted[]): string | undefined {
   if (!mounts.every(isOnTop)) return 'something else is mounted over it'
-  if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => mountpoint).join(' and ')}`
+  if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => toUser(mountpoint)).join(' and ')}`
+  // The whole tree in the place of one directory would be other files under the same names.
+  if (!mounts[0].isWhole) return `only a directory of it is mounted, at ${toUser(mounts[0].mountpoint)}`
   const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
   if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
   if (mountIds.size > 1) return 'parts of it are mounted elsewhere too'

@@ -12,6 +12,8 @@ import { type MountSource, parseMountSource, placeOf } from './source.ts'
 /** A mount of a label, as the kernel shows it to this process. */
 export interface Mounted {
   readonly mountpoint: string
+  /** It shows the whole tree; else one directory of it that somebody bound here. */
+  readonly isWhole: boolean
   readonly label: Label
   readonly commit: CommitId
   /** Of a HEAD; undefined for a read-only mount. */
@@ -155,7 +157,7 @@ function compact(): void {
 export function listMounted(store: Store): Mounted[] {
   const records = new Map(readRecords().map(record => [`${record.source} ${record.mountpoint}`, record]))
   const here = placeOf(store)
-  return readMounts().flatMap(({ type, source: text, mountpoint, device, options, superOptions }) => {
+  return readMounts().flatMap(({ type, source: text, root, mountpoint, device, options, superOptions }) => {
     const source = type === 'overlay' ? parseMountSource(text) : undefined
     if (source === undefined || source.store !== store.id || (source.place ?? here) !== here) return []
     const { label, commit, generation, tag } = source
@@ -164,6 +166,7 @@ export function listMounted(store: Store): Mounted[] {
     return [
       {
         mountpoint,
+        isWhole: root === '/',
         label,
         commit,
         generation,

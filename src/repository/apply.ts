@@ -88,9 +88,17 @@ interface Applying {
 /** @throws in-use where something else is mounted there, or HEAD is mounted elsewhere */
 function requireOwnMountpoint(store: Store, label: Label, mountpoint: string): void {
   const own = headMounts(store, label)
-  if (own.some(mounted => mounted.mountpoint === mountpoint)) return
-  const [elsewhere] = own
+  const there = own.findLast(mounted => mounted.mountpoint === mountpoint) // the one on top
+  if (there?.isWhole) return
+  const elsewhere = there ?? own[0]
   if (elsewhere !== undefined) {
+    if (!elsewhere.isWhole) {
+      throw new StratumError(
+        'in-use',
+        `only a directory of HEAD of ${label} is mounted, at ${toUser(elsewhere.mountpoint)}`,
+        { hint: `Unmount it first: stratum unmount ${toUser(elsewhere.mountpoint)}` },
+      )
+    }
     throw new StratumError(
       'in-use',
       `HEAD of ${label} is mounted at ${toUser(elsewhere.mountpoint)}, not at ${toUser(mountpoint)}`,
