@@ -23,7 +23,7 @@ packages() {
   done
 }
 case ${1:-} in
-  --test) packages acl attr e2fsprogs fsverity python3 skopeo strace tar util-linux xfsprogs zstd ;;
+  --test) packages acl attr e2fsprogs fsverity python3 python3-jsonschema skopeo strace tar util-linux xfsprogs zstd ;;
   --bench) packages borgbackup git ostree restic tar util-linux zstd ;;
 esac
 if [ -n "${missing:-}" ]; then

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import type { Command as Commander } from 'commander'
+import type { Command as Commander, Option } from 'commander'
 import { StratumError } from '../errors/stratum-error.ts'
 
 /** Where defaults for options are kept: `[options]` for every command, `[options.<command>]` for one. A flag or variable beats them. */
@@ -28,27 +28,67 @@ export async function readConfig(path = configFile()): Promise<Values> {
   }
 }
 
-/** Gives a command's options the file's values; those that it does not know, or of a wrong type, are errors. @throws usage */
+/** Gives a command's options the file's values, unless a flag or variable says otherwise. @throws usage, with the key */
 export function applyConfig(command: Commander, config: Values): void {
+  requireKnown(command, config)
   const own = config[command.name()]
-  const values = { ...common(config), ...(typeof own === 'object' && own !== null ? own : {}) }
-  for (const [key, value] of Object.entries(values)) {
-    const known = command.options.find(option => option.name() === key)
-    if (known === undefined && own !== undefined && key in (own as object)) throw wrong(command, key, 'is no option')
-    if (known === undefined) continue
-    const wanted = known.isBoolean() || known.negate ? 'boolean' : 'string or number'
-    if (!wanted.includes(typeof value)) throw wrong(command, key, `must be a ${wanted}`)
-    const parsed =
-      typeof value === 'boolean' ? value : known.parseArg ? known.parseArg(String(value), undefined) : String(value)
-    command.setOptionValueWithSource(known.attributeName(), parsed, 'config')
+  for (const [key, value] of Object.entries({ ...common(config), ...(isTable(own) ? own : {}) })) {
+    const option = command.options.find(option => option.name() === key)
+    const source = option && command.getOptionValueSource(option.attributeName())
+    if (option === undefined || source === 'cli' || source === 'env') continue
+    command.setOptionValueWithSource(option.attributeName(), parseValue(command, option, value), 'config')
+  }
+}
+
+function parseValue(command: Commander, option: Option, value: unknown): unknown {
+  const wanted = isSwitch(option) ? 'boolean' : 'string or number'
+  if (!wanted.includes(typeof value)) throw wrong(`${option.name()} of [options.${command.name()}] must be a ${wanted}`)
+  if (typeof value === 'boolean') return option.negate ? !value : value
+  try {
+    return option.parseArg ? option.parseArg(String(value), undefined) : String(value)
+  } catch (error) {
+    throw wrong(`${option.name()} of [options.${command.name()}] is ${String(value)}. ${(error as Error).message}`)
+  }
+}
+
+/** A name that is nobody's was meant to be somebody's. */
+function requireKnown(command: Commander, config: Values): void {
+  const commands = command.parent?.commands ?? [command]
+  const has = (each: Commander, key: string): boolean => each.options.some(option => option.name() === key)
+  for (const [name, value] of Object.entries(config)) {
+    if (!isTable(value)) {
+      if (!commands.some(each => has(each, name))) throw wrong(`${name} of [options] is no option`)
+      continue
+    }
+    const owner = commands.find(each => each.name() === name)
+    if (owner === undefined) throw wrong(`[options.${name}] is no command`)
+    for (const key of Object.keys(value)) if (!has(owner, key)) throw wrong(`${key} of [options.${name}] is no option`)
   }
 }
 
 /** What is no table is for every command. */
 function common(config: Values): Values {
-  return Object.fromEntries(Object.entries(config).filter(([, value]) => typeof value !== 'object'))
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => !isTable(value)))
 }
 
-function wrong(command: Commander, key: string, what: string): StratumError {
-  return new StratumError('usage', `${configFile()}: ${key} of [options.${command.name()}] ${what}`)
+function isTable(value: unknown): value is Values {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export function isSwitch(option: Option): boolean {
+  return option.isBoolean() || option.negate
+}
+
+const OFF: ReadonlySet<string> = new Set(['', '0', 'false', 'no'])
+
+/** The parser takes any value of a switch's variable for yes: STRATUM_YES=0 must not be one. */
+export function forgetSwitchesThatAreOff(options: readonly Option[], env: NodeJS.ProcessEnv = process.env): void {
+  for (const option of options) {
+    const { envVar } = option
+    if (envVar !== undefined && isSwitch(option) && OFF.has(env[envVar]?.toLowerCase() ?? '1')) delete env[envVar]
+  }
+}
+
+function wrong(what: string): StratumError {
+  return new StratumError('usage', `${configFile()}: ${what}`, { hint: 'stratum config show lists every option' })
 }

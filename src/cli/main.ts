@@ -1,16 +1,17 @@
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { COMMANDS } from './commands.ts'
-import { applyConfig, readConfig } from './config.ts'
+import { applyConfig, forgetSwitchesThatAreOff, readConfig } from './config.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { printError, printOutcome } from './output.ts'
-import { type CommandSpec, createProgram } from './program.ts'
+import { type CommandSpec, createProgram, globalOptions } from './program.ts'
 import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   const { STRATUM_FAULT } = process.env
   if (STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(STRATUM_FAULT)
+  forgetSwitchesThatAreOff([...globalOptions(), ...COMMANDS.flatMap(({ options = [] }) => options)])
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)
@@ -20,7 +21,6 @@ export async function main(argv: readonly string[]): Promise<number> {
       status = await call(spec, args, options)
     },
   })
-  program.configureOutput({ outputError: () => undefined })
   if (argv.length === 0) {
     process.stdout.write(program.helpInformation())
     return 2
@@ -29,9 +29,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' })
     return status
   } catch (error) {
-    const parsing = asParsingError(error)
+    const command = argv.find(word => COMMANDS.some(({ name }) => name === word))
+    const parsing = asParsingError(error, command)
     if (parsing === 'done') return 0
-    return printError(argv[0] ?? '', parsing, { json: wantsJson, quiet: false }, process)
+    return printError(command ?? '', parsing, { json: wantsJson, quiet: false }, process)
   }
 }
 
@@ -42,11 +43,13 @@ function stopWhenNobodyReads(error: NodeJS.ErrnoException): void {
 }
 
 /** What the parser throws: help and version were printed; everything else is a wrong usage. */
-function asParsingError(error: unknown): StratumError | 'done' {
+function asParsingError(error: unknown, command = ''): StratumError | 'done' {
   const { code, message } = error as { code?: string; message: string }
   if (code === 'commander.helpDisplayed' || code === 'commander.version' || code === 'commander.help') return 'done'
   if (code?.startsWith('commander.') || error instanceof TypeError)
-    return new StratumError('usage', message.replace(/^error: /, ''), { hint: 'stratum --help shows the commands' })
+    return new StratumError('usage', message.replace(/^error: /, ''), {
+      hint: command === '' ? 'stratum --help shows the commands' : `stratum ${command} --help shows what it takes`,
+    })
   return toStratumError(error, 'stratum')
 }
 

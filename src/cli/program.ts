@@ -1,4 +1,4 @@
-import { Argument, Command as Commander, Option } from 'commander'
+import { Argument, Command as Commander, InvalidArgumentError, Option } from 'commander'
 import type { Command } from './invocation.ts'
 
 /** What a command looks like from outside; what it does is loaded when it is called. */
@@ -17,16 +17,16 @@ export interface CommandSpec {
 export const DEFAULT_STORE = '/var/lib/stratum'
 const LOCK_TIMEOUT_SECONDS = 30
 
-/** An option with its STRATUM_ variable: `--max-pause <ms>` is STRATUM_MAX_PAUSE. */
+/** An option with its STRATUM_ variable: `--max-pause <ms>` is STRATUM_MAX_PAUSE, `--no-save` STRATUM_NO_SAVE. */
 export function option(flags: string, description: string): Option {
   const made = new Option(flags, description)
-  return made.env(`STRATUM_${made.name().replace(/^no-/, '').replaceAll('-', '_').toUpperCase()}`)
+  return made.env(`STRATUM_${made.name().replaceAll('-', '_').toUpperCase()}`)
 }
 
 export function globalOptions(): Option[] {
   return [
     option('--store <path>', 'the store').default(DEFAULT_STORE),
-    option('--json', 'print one JSON object (docs/cli.md has its fields)').default(false),
+    option('--json', 'print JSON: docs/schema/cli-1.json has its fields').default(false),
     option('-q, --quiet', 'print only the id, name or path that was asked for').default(false),
     option('--lock-timeout <seconds>', 'how long to wait for another command')
       .default(LOCK_TIMEOUT_SECONDS)
@@ -38,7 +38,7 @@ export function globalOptions(): Option[] {
 export function nonNegative(text: string): number {
   const value = Number(text)
   if (text.trim() === '' || !Number.isFinite(value) || value < 0)
-    throw new TypeError(`${JSON.stringify(text)} is not a number of at least 0`)
+    throw new InvalidArgumentError('It must be a number of at least 0.')
   return value
 }
 
@@ -58,6 +58,7 @@ export function createProgram(specs: readonly CommandSpec[], version: string, ho
     .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .showSuggestionAfterError()
+    .configureOutput({ outputError: () => undefined }) // main.ts prints errors
   for (const spec of specs) program.addCommand(createCommand(spec, hooks))
   return program
 }
@@ -69,6 +70,7 @@ function createCommand(spec: CommandSpec, hooks: Hooks): Commander {
     .helpOption('-h, --help', 'show help')
     .exitOverride()
     .allowExcessArguments(false)
+    .configureOutput({ outputError: () => undefined }) // main.ts prints errors
   for (const [name, description] of spec.args ?? []) command.addArgument(new Argument(name, description))
   for (const each of [...(spec.options ?? []), ...globalOptions()]) command.addOption(each)
   if (spec.help !== undefined) command.addHelpText('after', `\n${spec.help.trim()}`)

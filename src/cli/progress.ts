@@ -25,7 +25,7 @@ export function createProgressLine(stream: NodeJS.WriteStream, enabled: boolean)
       shown = true
       const rate = bytes / ((now - started) / 1000)
       const line = `${stage} ${files.toLocaleString('en')} files, ${formatBytes(bytes)}, ${formatBytes(rate)}/s`
-      stream.write(`\r\x1b[K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`)
+      stream.write(`\r\x1b[K${line.slice(0, Math.max(20, (stream.columns || 80) - 1))}`)
     },
     clear() {
       if (shown) stream.write('\r\x1b[K')

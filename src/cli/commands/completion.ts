@@ -12,7 +12,10 @@ async function complete(
   args: readonly string[],
   options: { readonly references: boolean; readonly store: string },
 ): Promise<Outcome> {
-  if (options.references) return { json: {}, text: await references(options.store) }
+  if (options.references) {
+    const found = await references(options.store)
+    return { json: { references: found }, text: found }
+  }
   const scripts: Readonly<Record<string, (commands: readonly CommandSpec[]) => string>> = { bash, zsh, fish }
   const script = scripts[args[0] ?? '']
   if (script === undefined)
@@ -24,16 +27,17 @@ async function complete(
 }
 
 /** Every label, and every label:tag. Says nothing where it cannot: a completion must not disturb. */
-async function references(store: string): Promise<string> {
+async function references(store: string): Promise<string[]> {
   const { openStore } = await import('../../store/open-store.ts')
   const { listLabels, readTags } = await import('../../refs/tags.ts')
   try {
     const opened = openStore(store)
-    return listLabels(opened)
-      .flatMap(label => [label, ...[...readTags(opened, label).keys()].map(tag => `${label}:${tag}`)])
-      .join('\n')
+    return listLabels(opened).flatMap(label => [
+      label,
+      ...[...readTags(opened, label).keys()].map(tag => `${label}:${tag}`),
+    ])
   } catch {
-    return ''
+    return []
   }
 }
 

@@ -49,7 +49,8 @@ async function readSettings(commands: readonly CommandSpec[]): Promise<Setting[]
         const fromEnv = option.envVar !== undefined && process.env[option.envVar] !== undefined
         const key = option.attributeName()
         const source = fromEnv ? 'variable' : command.getOptionValueSource(key) === 'config' ? 'file' : 'default'
-        const value = fromEnv ? process.env[option.envVar as string] : command.getOptionValue(key)
+        const set = command.getOptionValue(key)
+        const value = fromEnv ? process.env[option.envVar as string] : option.negate ? !set : set
         return [{ command: command.name(), option: option.name(), value, source, variable: option.envVar ?? '' }]
       })
     })
