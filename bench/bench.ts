@@ -77,7 +77,9 @@ function benchAll(folder: string): void {
   const rows: Row[] = []
   const bars: Bar[] = []
   for (const name of only?.split(',') ?? Object.keys(PARTS)) {
+    const began = performance.now()
     const found = PARTS[name](bench)
+    say(`${name}: ${((performance.now() - began) / 60_000).toFixed(1)} minutes`)
     rows.push(...found.rows)
     bars.push(...found.bars)
   }
