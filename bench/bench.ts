@@ -2,45 +2,92 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { buildTree, changeOnePercent, LIKE_USR_SHARE } from './data.ts'
-import { diskBytes, dropCaches, type Run, run, type Summary, summarize } from './measure.ts'
-import { type Peer, peers } from './peers.ts'
-import { type Row, writeResults } from './report.ts'
+import { parseArgs } from 'node:util'
+import type { Bench } from './context.ts'
+import { buildTree, LIKE_USR_SHARE, type TreeShape } from './data.ts'
+import { benchHead } from './head.ts'
+import { benchHuge } from './huge.ts'
+import { benchMounted } from './mounted.ts'
+import { peers } from './peers.ts'
+import { type Bar, type Findings, type Row, writeResults } from './report.ts'
+import { benchSaves } from './saves.ts'
 
 /**
  * `npm run bench [-- rounds]`: Stratum and the tools that people would use instead, on the same data in the same run, one after the other
- * in every round, everything on disk at the end of each command. Writes bench/RESULTS.md. Runs in a mount namespace of its own.
+ * in every round, everything on disk at the end of each command. Writes bench/RESULTS.md. Runs in a mount namespace of its own and leaves
+ * nothing behind. `--quick` is a smoke test on small trees (its figures mean nothing); `--only head,huge` runs single parts, and
+ * `--results <file>` writes them elsewhere.
  */
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    results: { type: 'string' },
+  },
+})
+const PARTS: Readonly<Record<string, (bench: Bench) => Findings>> = {
+  huge: benchHuge,
+  mounted: benchMounted,
+  head: benchHead,
+  saves: benchSaves,
+}
 const ROOT = path.resolve(import.meta.dirname, '..')
-const ROUNDS = Number(process.argv[2] ?? 5)
+const QUICK_SHAPE: TreeShape = { ...LIKE_USR_SHARE, files: 4_000, directories: 300 }
 const INSIDE = 'STRATUM_BENCH_FOLDER'
 
 if (process.env[INSIDE] === undefined) process.exit(runInNamespace())
-else await benchAll(process.env[INSIDE])
+else benchAll(process.env[INSIDE])
 
 function runInNamespace(): number {
-  const folder = path.join(process.env.STRATUM_BENCH_SCRATCH ?? '/var/tmp', 'stratum-bench')
-  fs.mkdirSync(folder, { recursive: true })
-  const { status } = spawnSync(
-    'unshare',
-    ['--mount', '--propagation', 'private', process.execPath, import.meta.filename, ...process.argv.slice(2)],
-    {
-      stdio: 'inherit',
-      env: { ...process.env, [INSIDE]: folder, STRATUM_RUN: `${folder}/run`, TMPDIR: folder },
-    },
-  )
-  return status ?? 130
+  const folder = fs.mkdtempSync(path.join(process.env.STRATUM_BENCH_SCRATCH ?? '/var/tmp', 'stratum-bench-'))
+  const inside = { ...process.env, [INSIDE]: folder, STRATUM_RUN: `${folder}/run`, TMPDIR: folder }
+  // Ctrl-C reaches the benchmark itself; this process stays to clear away.
+  process.on('SIGINT', () => undefined).on('SIGTERM', () => undefined)
+  try {
+    const { status } = spawnSync(
+      'unshare',
+      ['--mount', '--propagation', 'private', process.execPath, import.meta.filename, ...process.argv.slice(2)],
+      { stdio: 'inherit', env: inside },
+    )
+    return status ?? 130
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
 }
 
-async function benchAll(folder: string): Promise<void> {
-  const oracle = execFileSync('sh', [path.join(ROOT, 'scripts/oracle.sh')], { encoding: 'utf8' }).trim()
-  const tree = `${folder}/tree`
+function benchAll(folder: string): void {
+  const started = performance.now()
+  const load = os.loadavg()[0].toFixed(1)
+  const { quick, only, results } = values
+  const rounds = Number(positionals[0] ?? (quick ? 1 : 5))
+  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(`${positionals[0]} is no number of rounds`)
+  const bench: Bench = {
+    folder,
+    rounds,
+    peers: peers(execFileSync('sh', [path.join(ROOT, 'scripts/oracle.sh')], { encoding: 'utf8' }).trim()),
+    tree: `${folder}/tree`,
+    shape: quick ? QUICK_SHAPE : LIKE_USR_SHARE,
+    commits: quick ? 5 : 20,
+    hugeEntries: quick ? 30_000 : 1_080_000,
+    say,
+  }
   say('building the tree')
-  buildTree(tree, LIKE_USR_SHARE)
-  const all = peers(oracle)
+  buildTree(bench.tree, bench.shape)
   const rows: Row[] = []
-  rows.push(...benchSaves(folder, tree, all, 'cold'), ...benchSaves(folder, tree, all, 'warm'))
-  writeResults(path.join(ROOT, 'bench/RESULTS.md'), rows, { rounds: ROUNDS, tree, peers: all, machine: machine() })
+  const bars: Bar[] = []
+  for (const name of only?.split(',') ?? Object.keys(PARTS)) {
+    const began = performance.now()
+    const found = PARTS[name](bench)
+    say(`${name}: ${((performance.now() - began) / 60_000).toFixed(1)} minutes`)
+    rows.push(...found.rows)
+    bars.push(...found.bars)
+  }
+  const minutes = (performance.now() - started) / 60_000
+  const entries = bench.shape.files + bench.shape.directories + 1
+  const file = results ?? path.join(ROOT, 'bench', quick ? 'RESULTS.quick.md' : 'RESULTS.md')
+  writeResults(file, { rows, bars }, { ...bench, entries, machine: machine(), load, minutes })
+  say(`written to ${file} after ${minutes.toFixed(1)} minutes`)
 }
 
 function say(text: string): void {
@@ -50,54 +97,4 @@ function say(text: string): void {
 function machine(): string {
   const [cpu] = os.cpus()
   return `${os.cpus().length} × ${cpu.model.trim()}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${os.release()}`
-}
-
-/** First save, and save again with one in a hundred files changed; every peer in every round, in a turning order. */
-function benchSaves(folder: string, tree: string, all: readonly Peer[], caches: 'cold' | 'warm'): Row[] {
-  const first = new Map<string, Run[]>()
-  const again = new Map<string, Run[]>()
-  const bytes = new Map<string, number>()
-  for (let round = 0; round < ROUNDS; round++) {
-    const source = `${folder}/source`
-    fs.rmSync(source, { recursive: true, force: true })
-    execFileSync('cp', ['-a', tree, source])
-    const order = all.map((_, i) => all[(i + round) % all.length])
-    for (const peer of order) {
-      const store = `${folder}/store-${peer.name.replaceAll(/\W/g, '')}`
-      fs.rmSync(store, { recursive: true, force: true })
-      peer.init(store)
-      say(`${caches}, round ${round + 1} of ${ROUNDS}: ${peer.name}`)
-      if (caches === 'cold') dropCaches()
-      else execFileSync('sh', ['-c', `find ${source} -type f -exec cat {} + > /dev/null; sync`])
-      record(first, peer.name, run(peer.save(store, source, 'v1'), folder))
-    }
-    changeOnePercent(source, round + 1)
-    for (const peer of order) {
-      const store = `${folder}/store-${peer.name.replaceAll(/\W/g, '')}`
-      if (caches === 'cold') dropCaches()
-      record(again, peer.name, run(peer.save(store, source, 'v2'), folder))
-      requireStored(peer, store, source)
-      bytes.set(peer.name, diskBytes(store))
-      fs.rmSync(store, { recursive: true, force: true })
-    }
-  }
-  return [rowOf(`first save, ${caches}`, first, bytes), rowOf(`save again, 1 % changed, ${caches}`, again, bytes)]
-}
-
-function record(into: Map<string, Run[]>, name: string, value: Run): void {
-  into.set(name, [...(into.get(name) ?? []), value])
-}
-
-function rowOf(work: string, runs: ReadonlyMap<string, readonly Run[]>, bytes: ReadonlyMap<string, number>): Row {
-  const results = new Map<string, Summary>([...runs].map(([name, list]) => [name, summarize(list)]))
-  return { work, results, bytes }
-}
-
-/** A peer that stored nothing is fast. */
-function requireStored(peer: Peer, store: string, source: string): void {
-  const expected = fs
-    .readdirSync(source, { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile()).length
-  const stored = peer.count(store, 'v2')
-  if (stored < expected) throw new Error(`${peer.name} stored ${stored} of ${expected} files`)
 }

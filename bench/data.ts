@@ -15,10 +15,8 @@ export const LIKE_USR_SHARE: TreeShape = { files: 51_000, directories: 3_000, me
 const WORDS = 4096
 const LARGEST_BYTES = 24 << 20
 
-/** Writes the tree unless it is there. */
+/** Writes the tree. */
 export function buildTree(root: string, shape: TreeShape, seed = 1): void {
-  const done = `${root}.done`
-  if (fs.existsSync(done)) return
   fs.rmSync(root, { recursive: true, force: true })
   const random = createRandom(seed)
   const directories = buildDirectories(root, shape.directories, random)
@@ -27,7 +25,6 @@ export function buildTree(root: string, shape: TreeShape, seed = 1): void {
     const size = Math.min(LARGEST_BYTES, Math.round(shape.medianBytes * Math.exp(shape.spread * normal(random))))
     fs.writeFileSync(path.join(random.pick(directories), `file-${i}`), contentOf(text, size, i, random))
   }
-  fs.writeFileSync(done, '')
 }
 
 function buildDirectories(root: string, count: number, random: Random): string[] {
@@ -68,22 +65,45 @@ function normal(random: Random): number {
   )
 }
 
-/** Changes one in a hundred files: half rewritten, a quarter appended to, the rest removed and made anew. Returns how many. */
-export function changeOnePercent(root: string, seed: number): number {
+/**
+ * Changes one in a hundred files: half rewritten, a quarter appended to, the rest removed and made anew. The same files get the same
+ * changes in every copy of a tree. Returns the paths of what was written, from the root.
+ */
+export function changeOnePercent(root: string, seed: number): Set<string> {
+  const files = listFiles(root)
+  return changeFiles(root, files, { count: Math.round(files.length / 100), seed })
+}
+
+/** All regular files below, sorted: listings of copies differ in order. */
+export function listFiles(root: string): string[] {
+  return fs
+    .readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(({ parentPath, name }) => path.relative(root, path.join(parentPath, name)))
+    .sort()
+}
+
+export function changeFiles(
+  root: string,
+  files: readonly string[],
+  { count, seed }: { count: number; seed: number },
+): Set<string> {
   const random = createRandom(seed)
-  const files = fs.readdirSync(root, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
-  const count = Math.round(files.length / 100)
+  const written = new Set<string>()
   for (let i = 0; i < count; i++) {
-    const { parentPath, name } = random.pick(files)
-    const file = path.join(parentPath, name)
+    const name = random.pick(files)
     const kind = random.below(4)
+    const content = random.bytes(2000 + random.below(4000))
+    const file = path.join(root, name)
     if (!fs.existsSync(file)) continue
-    if (kind < 2) fs.writeFileSync(file, random.bytes(2000 + random.below(4000)), 'latin1')
+    written.add(kind === 3 ? `${name}-${seed}` : name)
+    if (kind < 2) fs.writeFileSync(file, content, 'latin1')
     else if (kind === 2) fs.appendFileSync(file, `round ${seed}\n`)
     else {
       fs.rmSync(file)
-      fs.writeFileSync(`${file}-${seed}`, random.bytes(3000), 'latin1')
+      written.delete(name)
+      fs.writeFileSync(`${file}-${seed}`, content, 'latin1')
     }
   }
-  return count
+  return written
 }

@@ -2,7 +2,10 @@ import fs from 'node:fs'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { type Arena, createArena, type Image } from '../erofs/arena.ts'
+import { EXTENDED_INODE, SLOT } from '../erofs/format.ts'
+import { createInode, readInode } from '../erofs/inode.ts'
 import { parseImage } from '../erofs/parse-image.ts'
+import { eachSharedXattr, XATTR_AREA_BYTES_MAX, XATTR_BYTES_MAX } from '../erofs/xattrs.ts'
 import { verityOf } from '../hashes/verity.ts'
 import { listNames, readTextIfExists } from '../host/files.ts'
 import { nodePath } from '../names/text.ts'
@@ -28,6 +31,8 @@ export function readCommit(store: Store, id: CommitId): CommitMetadata {
 /** Bytes kept free behind an image for what a merge adds: it then needs no copy. */
 const ROOM_BYTES = 4 << 20
 const READ_BYTES = 1 << 26
+/** The superblock, and more. */
+const FIRST_BYTES = 4096
 
 /**
  * Reads a commit's image into memory and checks its digest, so that nothing damaged is believed. Who reads many one after the other
@@ -54,6 +59,32 @@ export function openCommitImage(store: Store, id: CommitId, roomBytes = ROOM_BYT
     return parseImage(arena, size)
   } catch (error) {
     throw toStratumError(error, `reading the image of commit ${shortId(id)}`)
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+/**
+ * A commit's image of which only the root's inode and xattrs are read; the rest are zeros that take no memory. HEAD's first mount and
+ * every re-mount need no more, however large the tree is. As little is checked as the kernel does that mounts it next.
+ * @throws integrity
+ */
+export function openImageRoot(store: Store, id: CommitId): Image {
+  const file = openImageFile(store, id)
+  try {
+    const { size } = fs.fstatSync(file)
+    const arena = createArena(size)
+    const read = (at: number, bytes: number): void => {
+      const end = Math.min(size, at + bytes)
+      while (at < end) at += fs.readSync(file, arena.bytes, at, end - at, at) || size
+    }
+    read(0, FIRST_BYTES)
+    const image = parseImage(arena, size)
+    read(image.root * SLOT, EXTENDED_INODE + XATTR_AREA_BYTES_MAX)
+    eachSharedXattr(image, image.root, readInode(image, image.root, createInode()), at => read(at, XATTR_BYTES_MAX))
+    return image
+  } catch (error) {
+    throw toStratumError(error, `reading the root of commit ${shortId(id)}`)
   } finally {
     fs.closeSync(file)
   }

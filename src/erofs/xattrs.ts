@@ -70,26 +70,36 @@ export function xattrValueAt(image: Image, at: number): string {
   return latin1(image.arena, value, u16[(at >>> 1) + 1])
 }
 
+/** What the length field of an inode can say at most, and what one entry can have: name, value and their lengths. */
+export const XATTR_AREA_BYTES_MAX = 8 + 0xffff * 4
+export const XATTR_BYTES_MAX = 4 + 0xff + 0xffff + 3
+
 /** Calls `each` with the offset of every xattr entry of an inode that was just read, shared ones first. */
 export function eachXattr(image: Image, node: NodeId, inode: Inode, each: (at: number) => void): void {
   if (inode.xattrBytes === 0) return
-  const { bytes, u32 } = image.arena
+  const { bytes } = image.arena
   const area = node * SLOT + inode.headBytes
-  const shared = bytes[area + 4]
   const end = area + inode.xattrBytes
-  const own = area + XATTR_HEADER + shared * 4
-  if (own > end) throw damaged(`inode ${node} has fewer xattrs than it says`)
-  for (let i = 0; i < shared; i++) {
-    const at = image.xattrBase + u32[((area + XATTR_HEADER) >>> 2) + i] * 4
+  eachSharedXattr(image, node, inode, at => {
     if (at + 4 > bytes.length || at + xattrBytesAt(image, at) > bytes.length)
       throw damaged(`an xattr of inode ${node} is missing`)
     each(at)
-  }
-  for (let at = own, next = 0; at < end; at = next) {
+  })
+  for (let at = area + XATTR_HEADER + bytes[area + 4] * 4, next = 0; at < end; at = next) {
     next = at + xattrBytesAt(image, at)
     if (next > end) throw damaged(`an xattr of inode ${node} is cut`)
     each(at)
   }
+}
+
+/** Calls `each` with the offset of every entry in the shared area that an inode refers to, without looking at it. */
+export function eachSharedXattr(image: Image, node: NodeId, inode: Inode, each: (at: number) => void): void {
+  if (inode.xattrBytes === 0) return
+  const { bytes, u32 } = image.arena
+  const area = node * SLOT + inode.headBytes
+  const ids = area + XATTR_HEADER
+  if (ids + bytes[area + 4] * 4 > area + inode.xattrBytes) throw damaged(`inode ${node} has fewer xattrs than it says`)
+  for (let i = 0; i < bytes[area + 4]; i++) each(image.xattrBase + u32[(ids >>> 2) + i] * 4)
 }
 
 const META = 0x6174656d // "meta", the second word of overlay.metacopy's suffix behind "over" and "lay."

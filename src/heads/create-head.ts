@@ -1,4 +1,4 @@
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { exists, listNames, makeDirectory, rename, syncFileSystem } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -12,7 +12,7 @@ import { createPair } from './pair.ts'
 export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {
   clearHalfMade(store, label)
   makeDirectory(paths.label(store, label))
-  createPair(paths.label(store, label), { base, generation: 1 }, openCommitImage(store, base))
+  createPair(paths.label(store, label), { base, generation: 1 }, openImageRoot(store, base))
   syncFileSystem(store.path)
   const head: HeadRecord = {
     base,

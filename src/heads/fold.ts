@@ -1,4 +1,4 @@
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { exchange } from '../host/descriptors.ts'
 import { exists, makeDirectory, rename, syncDirectory, syncFileSystem } from '../host/files.ts'
@@ -23,7 +23,7 @@ export function prepareNext(store: Store, label: Label, head: HeadRecord, to: Co
   discardNext(store, label)
   makeDirectory(paths.next(store, label), 0o700)
   const mark: PairMark = { base: to, generation: head.generation + 1 }
-  createPair(paths.next(store, label), mark, openCommitImage(store, to))
+  createPair(paths.next(store, label), mark, openImageRoot(store, to))
   syncFileSystem(store.path)
   return mark
 }

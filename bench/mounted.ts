@@ -1,0 +1,120 @@
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import { type Bench, inTurn } from './context.ts'
+import { changeFiles, listFiles } from './data.ts'
+import { collectSamples, dropCaches, quoteShell as q, run } from './measure.ts'
+import { type Peer, STRATUM } from './peers.ts'
+import { type Bar, type Findings, OURS, ratioBar, type Row, secondsBar } from './report.ts'
+import { call, mounted, stratum } from './stratum.ts'
+
+const CHANGES = 100
+const LARGE_BYTES = 1 << 20
+const SMALL_BYTES = 16 << 10
+const PLAIN = 'plain directory'
+const TAG = 'tag, mounted'
+const HEAD = 'HEAD, mounted'
+/** Short commands need more rounds for the same certainty. */
+const TIMES_AS_MANY = 3
+
+/** What a mounted tree costs its reader, and the commands that answer at once. */
+export function benchMounted(bench: Bench): Findings {
+  const { folder, tree } = bench
+  const store = `${folder}/mounted-store`
+  call(store, 'import', tree, '--label', 'bench', '--tag', 'v1')
+  const found: Findings[] = [benchHelp(bench)]
+  {
+    using tag = mounted(store, 'bench:v1', `${folder}/tag`)
+    using head = mounted(store, 'bench', `${folder}/head`)
+    const places = new Map([
+      [PLAIN, tree],
+      [TAG, tag.path],
+      [HEAD, head.path],
+    ])
+    found.push(benchReading(bench, places, 'sequential'), benchReading(bench, places, 'small'))
+    found.push(benchLooking(bench, store, head.path))
+  }
+  fs.rmSync(store, { recursive: true })
+  return { rows: found.flatMap(({ rows }) => rows), bars: found.flatMap(({ bars }) => bars) }
+}
+
+/** Large files from end to end, or many small ones, through the mounts and beside them. */
+function benchReading(bench: Bench, places: ReadonlyMap<string, string>, kind: 'sequential' | 'small'): Findings {
+  const list = `${bench.folder}/files`
+  const { files, repeat } = chooseFiles(bench.tree, kind)
+  fs.writeFileSync(list, files.join('\0'))
+  const found = (['cold', 'warm'] as const).map(caches => {
+    const samples = collectSamples()
+    for (let round = 0; round < bench.rounds; round++) {
+      bench.say(`reading, ${kind}, ${caches}, round ${round + 1} of ${bench.rounds}`)
+      for (const [name, folder] of inTurn([...places], round)) {
+        const read = `cd ${q(folder)} && xargs -0 -a ${q(list)} cat > /dev/null`
+        if (caches === 'cold') dropCaches()
+        else run(read)
+        samples.add(name, run(caches === 'cold' ? read : Array(repeat).fill(read).join(' && ')))
+      }
+    }
+    const what = kind === 'sequential' ? `files of at least 1 MiB` : 'open and read of files of at most 16 KiB'
+    const row: Row = { work: `reading, ${caches}: ${what}`, results: samples.summaries(), against: PLAIN }
+    return { row: { ...row, note: `${files.length} files${caches === 'warm' ? `, ${repeat} times` : ''}.` }, caches }
+  })
+  fs.rmSync(list)
+  const most = { sequential: { cold: 1 / 0.95, warm: 1 / 0.95 }, small: { cold: 1.5, warm: 2 } }[kind]
+  const bars = found.flatMap(({ row, caches }) =>
+    [TAG, HEAD].map(place => ratioBar(`reading (${kind}, ${caches}), ${place}`, row, most[caches], PLAIN, place)),
+  )
+  return { rows: found.map(({ row }) => row), bars }
+}
+
+function chooseFiles(tree: string, kind: 'sequential' | 'small'): { files: string[]; repeat: number } {
+  const isLarge = (name: string): boolean => fs.statSync(`${tree}/${name}`).size >= LARGE_BYTES
+  const isSmall = (name: string): boolean => fs.statSync(`${tree}/${name}`).size <= SMALL_BYTES
+  const files = listFiles(tree).filter(kind === 'sequential' ? isLarge : isSmall)
+  if (files.length === 0) throw new Error(`the tree has no files to read (${kind})`)
+  return { files, repeat: kind === 'sequential' ? 10 : 1 }
+}
+
+/** `status` and `diff` of a HEAD with some changes, beside `git status` with the same. */
+function benchLooking(bench: Bench, store: string, head: string): Findings {
+  const { folder, tree } = bench
+  const source = `${folder}/source`
+  execFileSync('cp', ['-a', tree, source])
+  const git = `git --git-dir=${q(`${folder}/looking.git`)} --work-tree=${q(source)}`
+  const peer = bench.peers.find(({ name }) => name === 'git') as Peer
+  peer.init(`${folder}/looking.git`)
+  run(peer.save(`${folder}/looking.git`, source, 'v1'))
+  const files = listFiles(tree)
+  for (const root of [source, head]) changeFiles(root, files, { count: CHANGES, seed: 7 })
+  requireChanges(store)
+  const samples = { status: collectSamples(), diff: collectSamples() }
+  for (let round = 0; round < bench.rounds * TIMES_AS_MANY; round++) {
+    bench.say(`status and diff, round ${round + 1} of ${bench.rounds * TIMES_AS_MANY}`)
+    for (const what of ['status', 'diff'] as const) {
+      samples[what].add(OURS, run(stratum(store, what, 'bench')))
+      samples[what].add('git', run(`${git} ${what === 'status' ? 'status --porcelain' : 'diff --stat'}`))
+    }
+  }
+  fs.rmSync(source, { recursive: true })
+  fs.rmSync(`${folder}/looking.git`, { recursive: true })
+  const rows = (['status', 'diff'] as const).map(what => ({
+    work: `${what} of HEAD with ${CHANGES} changes`,
+    results: samples[what].summaries(),
+  }))
+  return { rows, bars: rows.map(row => secondsBar(row.work, row, 0.2)) }
+}
+
+function requireChanges(store: string): void {
+  const { uncommitted } = call(store, 'status', 'bench') as { uncommitted: Record<string, number> }
+  const { added, removed, modified } = uncommitted
+  if (added + removed + modified < CHANGES * 0.9) throw new Error(`status sees ${JSON.stringify(uncommitted)}`)
+}
+
+function benchHelp(bench: Bench): Findings {
+  const samples = collectSamples()
+  for (let round = 0; round < bench.rounds * TIMES_AS_MANY; round++) {
+    samples.add(OURS, run([STRATUM, '--help']))
+    samples.add('node, doing nothing', run([process.execPath, '-e', '0']))
+  }
+  const row: Row = { work: 'stratum --help', results: samples.summaries() }
+  const bars: Bar[] = [secondsBar('stratum --help', row, 0.1)]
+  return { rows: [row], bars }
+}

@@ -1,0 +1,75 @@
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import { type Bench, inTurn } from './context.ts'
+import { changeOnePercent } from './data.ts'
+import { collectSamples, diskBytes, dropCaches, run } from './measure.ts'
+import { type Peer, requireStored } from './peers.ts'
+import { type Bar, type Findings, OURS, ratioBar, type Row, times } from './report.ts'
+
+/** Their time goes into one sync for each file, or into compressing: warm caches would show nothing new, and the run has its limit. */
+const COLD_ONLY = ['tar+zstd', 'mkcomposefs']
+
+type Caches = 'cold' | 'warm'
+
+/** First save of a directory, and save again with one in a hundred files changed, by every tool; with cold caches, then with warm ones. */
+export function benchSaves(bench: Bench): Findings {
+  const found = (['cold', 'warm'] as const).map(caches => {
+    const rows = savesWith(bench, caches)
+    return { rows, bars: barsOf(rows, caches) }
+  })
+  return { rows: found.flatMap(({ rows }) => rows), bars: found.flatMap(({ bars }) => bars) }
+}
+
+function savesWith(bench: Bench, caches: Caches): [Row, Row] {
+  const { folder, rounds, peers, tree } = bench
+  const first = collectSamples()
+  const again = collectSamples()
+  const bytes = new Map<string, number>()
+  const source = `${folder}/source` // which a copy leaves in the caches
+  for (let round = 0; round < rounds; round++) {
+    bench.say(`saving, ${caches}, round ${round + 1} of ${rounds}`)
+    execFileSync('cp', ['-a', tree, source])
+    execFileSync('sync')
+    const order = inTurn(caches === 'cold' ? peers : peers.filter(({ name }) => !COLD_ONLY.includes(name)), round)
+    for (const peer of order) {
+      peer.init(storeOf(bench, peer))
+      if (caches === 'cold') dropCaches()
+      const saved = run(peer.save(storeOf(bench, peer), source, 'v1'), folder)
+      bench.say(`  ${peer.name}: ${saved.seconds.toFixed(1)} s`)
+      first.add(peer.name, saved)
+    }
+    const [sample] = changeOnePercent(source, round + 1)
+    for (const peer of order) {
+      const store = storeOf(bench, peer)
+      if (caches === 'cold') dropCaches()
+      again.add(peer.name, run(peer.save(store, source, 'v2'), folder))
+      if (round === 0) requireStored(peer, store, source, { tag: 'v2', sample })
+      bytes.set(peer.name, diskBytes(store))
+      fs.rmSync(store, { recursive: true })
+    }
+    fs.rmSync(source, { recursive: true })
+  }
+  return [
+    { work: `first save, ${caches}`, results: first.summaries() },
+    { work: `save again, 1 % changed, ${caches}`, results: again.summaries(), bytes },
+  ]
+}
+
+function storeOf({ folder }: Bench, { name }: Peer): string {
+  return `${folder}/store-${name.replaceAll(/\W/g, '')}`
+}
+
+function barsOf([first, again]: [Row, Row], caches: Caches): Bar[] {
+  const peers = ['cp -a', 'git', 'ostree', 'restic', 'borg', 'mkcomposefs'].filter(name => first.results.has(name))
+  const ours = { first: first.results.get(OURS)?.median ?? 0, again: again.results.get(OURS)?.median ?? 0 }
+  const ratio = ours.again / ours.first
+  return [
+    ...peers.map(peer => ratioBar(`import, ${caches}`, first, 1, peer)),
+    {
+      work: `import again, 1 % changed, ${caches}`,
+      bar: `≤ ${times(0.35)} the first`,
+      measured: times(ratio),
+      met: ratio <= 0.35,
+    },
+  ]
+}
