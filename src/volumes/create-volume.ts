@@ -233,7 +233,7 @@ async function makeHead(
   if (readVolume(store, id)?.state !== 'creating') throw new StratumError('busy', `the volume ${id} is being deleted`)
   clearStaleStaging(store)
   const existing = readHead(store, label)
-  const commit = existing?.base ?? wanted ?? (await createEmptyCommit(store, record))
+  const commit = existing?.base ?? wanted ?? (await createEmptyCommit(store, rootOf(record)))
   if (!hasCommit(store, commit))
     throw new StratumError('not-found', `the commit ${shortId(commit)} that ${label} should begin with is gone`)
   if (existing === undefined) {
@@ -250,4 +250,10 @@ async function makeHead(
   const ready: VolumeRecord = { ...record, commit, state: 'ready' }
   writeVolume(store, ready)
   return ready
+}
+
+const DIRECTORY = 0o040000
+
+function rootOf({ uid, gid, mode }: Omit<VolumeRecord, 'commit'>): { uid: number; gid: number; mode: number } {
+  return { uid, gid, mode: DIRECTORY | mode }
 }
