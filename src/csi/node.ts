@@ -8,6 +8,7 @@ import { unpublishVolume } from '../volumes/unpublish.ts'
 import { createUsageCache, volumeStats } from '../volumes/volume-stats.ts'
 import type { Volumes } from '../volumes/volumes.ts'
 import type { Methods } from './call.ts'
+import { ownTopology } from './capabilities.ts'
 import type { NodeHandlers } from './generated/csi/v1/Node.ts'
 import type { NodePublishVolumeRequest__Output } from './generated/csi/v1/NodePublishVolumeRequest.ts'
 import type { VolumeCapability__Output } from './generated/csi/v1/VolumeCapability.ts'
@@ -26,11 +27,6 @@ const ACCESS_MODES: ReadonlySet<string> = new Set<AccessMode>([
 /** kubelet sends what the PersistentVolume says; an overlay is what it is. */
 const FILE_SYSTEMS = new Set(['', 'overlay'])
 const GID_MAX = 2 ** 32 - 2
-
-/** The segment of a node's topology that its volumes stay in. */
-export function topologyKey(driver: string): string {
-  return `topology.${driver}/node`
-}
 
 /** The CSI Node service: what kubelet asks for, in the words of `volumes/`. */
 export function nodeMethods(volumes: Volumes, metrics: Metrics): Methods<NodeHandlers> {
@@ -66,8 +62,7 @@ export function nodeMethods(volumes: Volumes, metrics: Metrics): Methods<NodeHan
       return { capabilities: CAPABILITIES.map(type => ({ rpc: { type } })) }
     },
     async NodeGetInfo() {
-      const { nodeId, name } = driver
-      return { node_id: nodeId, accessible_topology: { segments: { [topologyKey(name)]: nodeId } } }
+      return { node_id: driver.nodeId, accessible_topology: ownTopology(driver)[0] }
     },
   }
 }

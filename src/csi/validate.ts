@@ -47,8 +47,8 @@ function checkMap(key: string, map: Readonly<Record<string, string>>): void {
 }
 
 /** @throws usage if a required field is empty */
-export function required<Request extends object>(request: Request, field: keyof Request & string): string {
-  const value: unknown = request[field]
+export function required<Field extends string>(request: { readonly [Key in Field]?: unknown }, field: Field): string {
+  const value = request[field]
   if (typeof value === 'string' && value !== '') return value
   throw new StratumError('usage', `${field} is missing`)
 }

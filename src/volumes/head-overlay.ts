@@ -17,9 +17,8 @@ import { mountOrRefresh, requireBase } from '../repository/mount.ts'
 import { unmountAndFold } from '../repository/unmount.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { headTargets } from './ledger.ts'
-import { contextOf, type Volumes } from './volumes.ts'
+import { ACTOR, contextOf, type Volumes } from './volumes.ts'
 
-const ACTOR = 'csi'
 const FOLDER_MODE = 0o700
 const DEFAULT_ATTRIBUTES = ['nosuid', 'nodev', 'relatime']
 

@@ -1,10 +1,10 @@
-import { StratumError } from '../errors/stratum-error.ts'
+import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { type Label, parseLabel, quote } from '../names/label.ts'
 import { parseReference, type Reference } from '../names/reference.ts'
 import { isHead, parseTag } from '../names/tag.ts'
 import type { Pod } from './ledger.ts'
-import { isForeign, isVolumeId, readVolumeRecord } from './read-record.ts'
 import type { VolumeRecord } from './volume-record.ts'
+import { parseVolumeId, readVolume } from './volume-store.ts'
 import type { Volumes } from './volumes.ts'
 
 /** Readable by every namespace, and no namespace may be called so. */
@@ -32,9 +32,9 @@ export function readVolumeSpec(
   const own = ownAttributes(attributes)
   const pod = readPod(volumes, attributes)
   const ephemeral = readEphemeral(attributes)
-  const record = ephemeral ? undefined : readVolumeRecord(volumes.store, volumeId)
+  const record = ephemeral ? undefined : findRecord(volumes, volumeId, own)
   if (record !== undefined) return { ...dynamicVolume(record, own, pod), ephemeral, pod }
-  if (own.label === undefined) throw unknownVolume(volumes, volumeId, ephemeral)
+  if (own.label === undefined) throw unknownVolume(volumeId, ephemeral)
   const named = readReference(own.label, own.tag)
   if (ephemeral) return { reference: namespaced(named, pod), record, ephemeral, pod }
   if (named.kind === 'head') requireNamespace(named.label, pod)
@@ -137,10 +137,21 @@ function requireNoLibrary({ namespace }: Pod): void {
     throw new StratumError('permission', `a namespace called ${LIBRARY} cannot use volumes: its labels are everybody's`)
 }
 
-function unknownVolume({ store }: Volumes, volumeId: string, ephemeral: boolean): StratumError {
+/** @throws not-found, where the id is one of another store */
+function findRecord({ store }: Volumes, volumeId: string, own: OwnAttributes): VolumeRecord | undefined {
+  try {
+    const id = parseVolumeId(store, volumeId)
+    return id === undefined ? undefined : readVolume(store, id)
+  } catch (error) {
+    if (!isStratumError(error, 'wrong-node')) throw error
+    if (own.label !== undefined) return undefined // a static PV may be called as it likes
+    throw new StratumError('not-found', error.message, { cause: error })
+  }
+}
+
+function unknownVolume(volumeId: string, ephemeral: boolean): StratumError {
   if (ephemeral) return new StratumError('usage', 'the volume attribute label is missing')
-  const where = isVolumeId(volumeId) && isForeign(store, volumeId) ? ': it is of another store' : ''
-  return new StratumError('not-found', `there is no volume ${quote(volumeId)} in this store${where}`, {
+  return new StratumError('not-found', `there is no volume ${quote(volumeId)} in this store`, {
     hint: 'A static PersistentVolume needs the volume attribute label',
   })
 }
