@@ -68,11 +68,18 @@ export async function startNode(options: NodeProcessOptions): Promise<NodeProces
     const alarm = setTimeout(() => reject(new Error(`no plugin: ${JSON.stringify(lines)}`)), START_LIMIT_MS)
     createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', line => {
       lines.push(line.startsWith('{') ? JSON.parse(line) : { text: line })
-      if (lines.at(-1)?.msg === 'serving') resolve()
+      if (lines.at(-1)?.msg !== 'serving') return
+      clearTimeout(alarm)
+      resolve()
     })
-    if (unready) resolve()
-    void gone.then(() => reject(new Error(`the plugin ended: ${JSON.stringify(lines)}`)))
-    void Promise.race([gone]).finally(() => clearTimeout(alarm))
+    if (unready) {
+      clearTimeout(alarm)
+      resolve()
+    }
+    void gone.then(() => {
+      clearTimeout(alarm)
+      reject(new Error(`the plugin ended: ${JSON.stringify(lines)}`))
+    })
   })
   const client = connect(socket)
   const kill = async (): Promise<void> => {
