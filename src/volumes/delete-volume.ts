@@ -9,6 +9,7 @@ import { discardHead, prepareHeadRemoval } from '../repository/remove-head.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
+import { unmountHead } from './head-overlay.ts'
 import type { VolumeId, VolumeRecord } from './volume-record.ts'
 import { allSnapshots, readVolume, removeVolumeRecord, writeVolume } from './volume-store.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
@@ -23,6 +24,7 @@ export async function removeVolume(volumes: Volumes, id: VolumeId, signal: Abort
   const record = readVolume(store, id)
   if (record === undefined) return
   const context = contextOf(volumes, ACTOR, signal)
+  await unmountHead(volumes, record.label, signal)
   const isWholeLabel = await removeHeadOf(context, record)
   if (isWholeLabel && hasLabel(store, record.label))
     await removeReference(context, { label: record.label, kind: 'head' })
