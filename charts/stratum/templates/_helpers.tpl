@@ -58,13 +58,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- include "stratum.enabled" (dict "value" .Values.snapshotter.enabled "api" "snapshot.storage.k8s.io/v1" "root" .) -}}
 {{- end -}}
 
-{{- /* Names of all StorageClasses that nodes may provision, as a JSON list. */ -}}
-{{- define "stratum.storageClassNames" -}}
-{{- $names := list -}}
-{{- range .Values.storageClasses }}{{ $names = append $names .name }}{{ end -}}
-{{- concat $names .Values.rbac.extraStorageClasses | uniq | toJson -}}
-{{- end -}}
-
 {{- /* For containers that need no privileges. */ -}}
 {{- define "stratum.restricted" -}}
 allowPrivilegeEscalation: false
