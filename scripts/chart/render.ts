@@ -35,7 +35,8 @@ export function rendered(): Record<string, string> {
 }
 
 if (import.meta.main) {
-  for (const folder of ['base', 'snapshots', 'monitoring']) fs.rmSync(path.join(ROOT, 'deploy', folder), { recursive: true, force: true })
+  for (const folder of ['base', 'snapshots', 'monitoring'])
+    fs.rmSync(path.join(ROOT, 'deploy', folder), { recursive: true, force: true })
   for (const [name, text] of Object.entries(rendered())) {
     const file = path.join(ROOT, 'deploy', name)
     fs.mkdirSync(path.dirname(file), { recursive: true })
@@ -55,7 +56,8 @@ function byFolder(text: string): Record<string, string> {
   const folders: Record<string, string> = {}
   for (const document of text.split(/^---\n/m).sort()) {
     const folder = /^# Source: stratum\/templates\/(\w+)\//.exec(document)?.[1]
-    if (folder !== undefined) folders[folder] = `${folders[folder] ?? ''}---\n${document.replace(/^# Source.*\n/, '').trim()}\n`
+    if (folder !== undefined)
+      folders[folder] = `${folders[folder] ?? ''}---\n${document.replace(/^# Source.*\n/, '').trim()}\n`
   }
   return folders
 }
