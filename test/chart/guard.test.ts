@@ -56,7 +56,10 @@ test('what cannot be read is an error, and no reason to go on', async () => {
 async function serve(lists: Readonly<Record<string, readonly object[]>>): Promise<AsyncDisposable & { url: string }> {
   const server = http.createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url!, 'http://x')
-    if (request.headers.authorization !== `Bearer ${TOKEN}`) return void response.writeHead(403).end('forbidden')
+    if (request.headers.authorization !== `Bearer ${TOKEN}`) {
+      response.writeHead(403).end('forbidden')
+      return
+    }
     const all = lists[pathname.replace('/api/v1/', '')]
     const from = Number(searchParams.get('continue'))
     const metadata = from + 2 < all.length ? { continue: String(from + 2) } : {}
