@@ -1,7 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { toStratumError } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
+import { isInDoubt } from '../heads/unclean.ts'
 import { fileSystemSpace } from '../host/files.ts'
+import { readHead } from '../refs/head-file.ts'
+import { listLabels } from '../refs/tags.ts'
 import { collectGarbage, type CollectOptions } from '../repository/collect.ts'
 import type { Context } from '../repository/context.ts'
 import { scrubNext, SCRUB_PARTS } from '../repository/scrub.ts'
@@ -22,7 +25,7 @@ export interface BackgroundOptions {
   readonly sources?: CollectOptions['sources']
 }
 
-const SPACE_EVERY_MS = 15_000
+const MEASURE_EVERY_MS = 15_000
 /** Nodes that start together do not stay together. */
 const JITTER = 0.1
 
@@ -30,7 +33,7 @@ const JITTER = 0.1
 export async function workInBackground(options: BackgroundOptions): Promise<void> {
   const { collectEveryMs, scrubPeriodMs } = options
   await Promise.all([
-    every(SPACE_EVERY_MS, options, async () => measureSpace(options)),
+    every(MEASURE_EVERY_MS, options, async () => measure(options)),
     ...(collectEveryMs > 0 ? [every(collectEveryMs, options, () => collect(options))] : []),
     ...(scrubPeriodMs > 0 ? [every(scrubPeriodMs / SCRUB_PARTS, options, () => scrub(options))] : []),
   ])
@@ -52,10 +55,13 @@ async function every(
   }
 }
 
-async function measureSpace({ store, metrics }: BackgroundOptions): Promise<void> {
-  const { bytes, freeBytes } = fileSystemSpace(store.path)
-  metrics.storeBytes.set({ kind: 'all' }, bytes)
-  metrics.storeBytes.set({ kind: 'free' }, freeBytes)
+async function measure({ store, metrics }: BackgroundOptions): Promise<void> {
+  const { bytes, freeBytes, inodes, freeInodes } = fileSystemSpace(store.path)
+  metrics.storeBytes.set({ kind: 'size' }, bytes)
+  metrics.storeBytes.set({ kind: 'available' }, freeBytes)
+  metrics.storeInodes.set({ kind: 'size' }, inodes)
+  metrics.storeInodes.set({ kind: 'available' }, freeInodes)
+  metrics.headsUnclean.set(listLabels(store).filter(label => isInDoubt(readHead(store, label))).length)
 }
 
 /** What `stratum gc` does. A store in use is no failure: the next time will do. */
@@ -64,6 +70,7 @@ async function collect({ store, log, metrics, signal, sources }: BackgroundOptio
   try {
     const result = await collectGarbage(contextOf(store, signal), sources === undefined ? {} : { sources })
     end({ result: result.postponed === undefined ? 'done' : 'postponed' })
+    metrics.collectedLast.setToCurrentTime()
     metrics.collectedBytes.inc(result.freed.bytes)
     const { commits, objects, bytes, freed, postponed } = result
     if (commits + objects + freed.items > 0)
@@ -76,11 +83,11 @@ async function collect({ store, log, metrics, signal, sources }: BackgroundOptio
 }
 
 async function scrub({ store, log, metrics, signal }: BackgroundOptions): Promise<void> {
-  const { bytes, findings } = await scrubNext(contextOf(store, signal))
-  metrics.scrubbedBytes.inc(bytes)
-  for (const { severity, what, message, affected } of findings) {
-    metrics.scrubFindings.inc({ severity })
-    if (severity === 'damage') log.error({ what, problem: message, affected }, 'damage in the store')
+  const { objects, findings } = await scrubNext(contextOf(store, signal))
+  metrics.scrubbedObjects.inc(objects)
+  for (const { what, message, affected } of findings.filter(({ severity }) => severity === 'damage')) {
+    metrics.integrityErrors.inc({ where: 'scrub' })
+    log.error({ what, problem: message, affected }, 'damage in the store')
   }
 }
 
