@@ -7,7 +7,7 @@ import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
-import { checkTagFor, type Tag } from '../names/tag.ts'
+import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { moveRefs } from '../refs/move-refs.ts'
@@ -16,11 +16,16 @@ import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging } from '../store/staging.ts'
 import { type Context, lockOptions } from './context.ts'
-import { movesForHeadCommit, requireFreeTag } from './record-commit.ts'
+import { movesForHeadCommit, requireTags, type TagWish } from './record-commit.ts'
 
 export interface CommitRequest extends StillOptions {
   readonly label: Label
+  /** A new one. */
   readonly tag: Tag | undefined
+  /** Further tags, moved together with the first. */
+  readonly moreTags?: readonly TagWish[]
+  /** False: without a tag, only HEAD keeps the commit, for who is going to keep it otherwise. */
+  readonly automaticTag?: boolean
   readonly message: string | undefined
   readonly allowUnclean: boolean
 }
@@ -46,7 +51,7 @@ export async function commitHead(context: Context, request: CommitRequest): Prom
   const head = await recoverHead(store, label)
   if (head === undefined)
     throw new StratumError('not-found', `${label} has no HEAD to commit`, { hint: `stratum mount ${label} makes one` })
-  requireFreeTag(store, label, tag)
+  requireTags(store, label, tagsOf(request))
   clearStaleStaging(store)
   const remounted: { outcome: Remounted } = { outcome: { how: 'later', why: 'nothing changed' } }
   const captured = await captureHead(
@@ -78,21 +83,22 @@ function failedToRemount(error: unknown): Remounted {
   return { how: 'later', why: toStratumError(error, 're-mounting').message }
 }
 
-function record(
-  { store, actor }: Context,
-  { label, tag, message, consistency }: CommitRequest,
-  captured: CapturedHead,
-): void {
+function tagsOf({ tag, moreTags = [] }: CommitRequest): TagWish[] {
+  return [...(tag === undefined ? [] : [{ name: tag, move: false }]), ...moreTags]
+}
+
+function record({ store, actor }: Context, request: CommitRequest, captured: CapturedHead): void {
+  const { label, message, consistency, automaticTag = true } = request
   const { id } = captured.commit.metadata
-  if (tag !== undefined) checkTagFor(tag, id)
   const notes = {
     consistency,
     pauseMs: Math.round(captured.pauseMs * 10) / 10,
     files: captured.changes.added + captured.changes.modified + captured.changes.removed,
+    ...(captured.suspicious.length === 0 ? {} : { unclean: captured.suspicious.length }),
   }
   const unstable = captured.unstable.length === 0 ? {} : { unstable: captured.unstable.map(toUser) }
   const operation = { actor, operation: 'commit', notes, ...unstable, ...(message === undefined ? {} : { message }) }
-  moveRefs(store, label, operation, movesForHeadCommit(store, label, id, tag))
+  moveRefs(store, label, operation, movesForHeadCommit(store, label, id, { tags: tagsOf(request), automaticTag }))
   const head = readHead(store, label) as HeadRecord
   writeHead(store, label, { ...withoutDoubt(head), changes: captured.changes })
 }

@@ -55,17 +55,49 @@ function namedTags(store: Store, label: Label, id: CommitId): Tag[] {
   )
 }
 
-/** The moves of a commit of HEAD: the tag, HEAD itself, and `latest` if it was where HEAD was. */
+/** A tag for a commit, and what becomes of one of that name that exists. */
+export interface TagWish {
+  readonly name: Tag
+  /** Take it along; else it has to be free. */
+  readonly move: boolean
+  /** Where it has to be, if it moves. */
+  readonly expected?: CommitId | undefined
+}
+
+/** To be asked before the work is done. @throws exists (a tag that may not move), conflict (one that is not where it was expected) */
+export function requireTags(store: Store, label: Label, wishes: readonly TagWish[]): void {
+  for (const { name, move, expected } of wishes) {
+    if (!move) requireFreeTag(store, label, name)
+    const current = readTag(store, label, name)
+    if (expected === undefined || current === expected) continue
+    const found = current === undefined ? 'does not exist' : `is ${shortId(current)}`
+    throw new StratumError('conflict', `${label}:${name} ${found}, and not ${shortId(expected)}`)
+  }
+}
+
+/** What a commit of HEAD is kept by. */
+export interface HeadCommitRefs {
+  readonly tags: readonly TagWish[]
+  /** Without tags: whether it gets the automatic one. */
+  readonly automaticTag: boolean
+}
+
+/** The moves of a commit of HEAD: the tags, HEAD itself, and `latest` if it was where HEAD was. */
 export function movesForHeadCommit(
   store: Store,
   label: Label,
   id: CommitId,
-  tag: Tag | undefined,
+  { tags, automaticTag }: HeadCommitRefs,
 ): Map<string, RefMove> {
-  const moves = movesForCommit(store, label, id, tag)
+  const moves = tags.length === 0 && automaticTag ? movesForCommit(store, label, id, undefined) : new Map()
+  for (const { name } of tags) {
+    checkTagFor(name, id)
+    moves.set(tagRef(name), { from: readTag(store, label, name) ?? null, to: id })
+    dropAutomaticTag(store, label, id, name, moves)
+  }
   const last = readHead(store, label)?.lastCommit ?? null
   moves.set(HEAD_REF, { from: last, to: id })
-  if (last !== null && tag !== LATEST && readTag(store, label, LATEST) === last)
+  if (last !== null && !moves.has(tagRef(LATEST)) && readTag(store, label, LATEST) === last)
     moves.set(tagRef(LATEST), { from: last, to: id })
   return moves
 }
