@@ -10,9 +10,9 @@ import { watchEvents } from './watch.ts'
 export interface Mirror<T> extends AsyncDisposable {
   get(key: string): T | undefined
   values(): IterableIterator<T>
-  readonly size: number
+  size(): number
   /** The first list is here. */
-  readonly isSynced: boolean
+  isSynced(): boolean
   /** Resolves with the first list; rejects when the mirror is closed before. */
   readonly synced: Promise<void>
 }
@@ -95,25 +95,25 @@ export function mirrorResource<T extends KubeObject>(
     }
   }
   const running = run().finally(() => synced.reject(new Error('the mirror is closed')))
-  return {
-    get: key => copy.objects.get(key),
-    values: () => copy.objects.values(),
-    get size() {
-      return copy.objects.size
-    },
-    get isSynced() {
-      return copy.isFilled
-    },
-    synced: synced.promise,
-    async [Symbol.asyncDispose]() {
-      closing.abort()
-      await running
-    },
+  return { ...viewOf(copy), synced: synced.promise, [Symbol.asyncDispose]: close }
+
+  async function close(): Promise<void> {
+    closing.abort()
+    await running
   }
 }
 
 function selection({ namespace, fieldSelector, labelSelector }: ListOptions): ListOptions {
   return { namespace, fieldSelector, labelSelector }
+}
+
+function viewOf<T>(copy: Copy<T>): Pick<Mirror<T>, 'get' | 'values' | 'size' | 'isSynced'> {
+  return {
+    get: key => copy.objects.get(key),
+    values: () => copy.objects.values(),
+    size: () => copy.objects.size,
+    isSynced: () => copy.isFilled,
+  }
 }
 
 interface Copy<T> {
