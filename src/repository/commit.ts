@@ -104,6 +104,7 @@ function record({ store, actor }: Context, request: CommitRequest, captured: Cap
     consistency,
     pauseMs: Math.round(captured.pauseMs * 10) / 10,
     files: captured.changes.added + captured.changes.modified + captured.changes.removed,
+    bytes: captured.changes.bytes,
     ...(captured.suspicious.length === 0 ? {} : { unclean: captured.suspicious.length }),
     ...request.notes,
   }

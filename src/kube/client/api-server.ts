@@ -8,6 +8,8 @@ export interface ApiServer {
   readonly ca: string | undefined
   /** The bearer token of now: kubelet writes a new one before the old one ends. */
   token(): string | undefined
+  /** Counts the answers. */
+  readonly onAnswer?: (verb: string, code: string) => void
 }
 
 /** A pod's own access: the folder that kubelet mounts, and the namespace of the pod. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../../telemetry/log.ts'
+import type { ClusterMetrics } from '../../telemetry/metrics.ts'
 import { isGone, retryAfterMs } from './api-error.ts'
 import type { ApiServer } from './api-server.ts'
 import { createBackoff } from './backoff.ts'
@@ -23,8 +24,7 @@ export interface MirrorOptions<T extends KubeObject> extends Omit<ListOptions, '
   /** An object came, changed or went (`now` is undefined then). Called in order, must not throw. */
   readonly onChange: (key: string, now: T | undefined, before: T | undefined) => void
   readonly log: Logger
-  /** A watch ended in disorder: its resource version is too old, or the API server did not answer. */
-  readonly onRestart?: (why: 'expired' | 'failed') => void
+  readonly metrics?: ClusterMetrics | undefined
   /** For tests. */
   readonly timing?: Partial<MirrorTiming>
 }
@@ -87,7 +87,8 @@ export function mirrorResource<T extends KubeObject>(
       } catch (error) {
         if (signal.aborted) return
         if (isGone(error)) copy.version = undefined
-        options.onRestart?.(isGone(error) ? 'expired' : 'failed')
+        options.metrics?.watchReconnects.inc({ reason: isGone(error) ? 'expired' : 'failed' })
+        if (isGone(error)) options.metrics?.relists.inc()
         const waitMs = Math.round(Math.max(backoff.next(), retryAfterMs(error)))
         options.log.info({ resource: resource.plural, why: (error as Error).message, waitMs }, 'watch again')
         await sleep(waitMs, undefined, { signal }).catch(() => undefined)

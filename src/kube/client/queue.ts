@@ -1,3 +1,5 @@
+import type { Logger } from '../../telemetry/log.ts'
+import type { ClusterMetrics } from '../../telemetry/metrics.ts'
 import { retryAfterMs } from './api-error.ts'
 import { type Backoff, createBackoff } from './backoff.ts'
 
@@ -6,15 +8,16 @@ export interface WorkQueue extends AsyncDisposable {
   add(key: string): void
   /** Milliseconds from now; the earliest of several counts. */
   addAfter(key: string, ms: number): void
-  /** Keys that wait for a worker now. */
-  readonly depth: number
 }
 
 export interface QueueOptions {
+  /** For the metrics. */
+  readonly name: string
+  readonly metrics?: ClusterMetrics | undefined
   readonly workers: number
   /** Milliseconds. */
   readonly backoffMs: readonly [min: number, max: number]
-  readonly onError: (key: string, error: unknown, waitMs: number) => void
+  readonly log: Logger
 }
 
 /**
@@ -23,65 +26,77 @@ export interface QueueOptions {
  */
 export function createQueue(
   work: (key: string, signal: AbortSignal) => Promise<number | undefined>,
-  { workers, backoffMs, onError }: QueueOptions,
+  options: QueueOptions,
 ): WorkQueue {
   const closing = new AbortController()
-  const waiting = new Set<string>()
+  const waiting = new Map<string, number>()
   const running = new Map<string, Promise<void>>()
   const again = new Set<string>()
   const alarms = createAlarms(key => add(key))
-  const backoffs = new Map<string, Backoff>()
+  const lookAt = createLook(work, options, alarms, closing.signal)
 
   const add = (key: string): void => {
     if (closing.signal.aborted) return
     if (running.has(key)) again.add(key)
-    else waiting.add(key)
+    else if (!waiting.has(key)) waiting.set(key, performance.now())
     startWorkers()
   }
 
   const startWorkers = (): void => {
-    for (const key of waiting) {
-      if (running.size >= workers) return
+    for (const [key, since] of waiting) {
+      if (running.size >= options.workers) break
       waiting.delete(key)
-      running.set(
-        key,
-        Promise.resolve().then(() => lookAt(key)),
-      )
+      options.metrics?.queueWaitSeconds.observe({ queue: options.name }, (performance.now() - since) / 1000)
+      running.set(key, runOnce(key))
     }
+    options.metrics?.queueDepth.set({ queue: options.name }, waiting.size)
   }
 
-  const lookAt = async (key: string): Promise<void> => {
-    try {
-      const waitMs = await work(key, closing.signal)
-      backoffs.delete(key)
-      if (waitMs !== undefined) alarms.set(key, waitMs)
-    } catch (error) {
-      if (!closing.signal.aborted) {
-        const backoff = backoffs.get(key) ?? createBackoff(...backoffMs)
-        backoffs.set(key, backoff)
-        const waitMs = Math.max(backoff.next(), retryAfterMs(error))
-        onError(key, error, waitMs)
-        alarms.set(key, waitMs)
-      }
-    } finally {
-      running.delete(key)
-      if (again.delete(key)) add(key)
-      else startWorkers()
-    }
+  const runOnce = async (key: string): Promise<void> => {
+    await Promise.resolve() // so that `running` has it before it can end
+    await lookAt(key)
+    running.delete(key)
+    if (again.delete(key)) add(key)
+    else startWorkers()
   }
 
   return {
     add,
     addAfter: (key, ms) => alarms.set(key, ms),
-    get depth() {
-      return waiting.size
-    },
     async [Symbol.asyncDispose]() {
       closing.abort()
       alarms.clear()
       waiting.clear()
       await Promise.all(running.values())
     },
+  }
+}
+
+/** Works on one key and says when it is looked at again. Never throws. */
+function createLook(
+  work: (key: string, signal: AbortSignal) => Promise<number | undefined>,
+  { name, metrics, backoffMs, log }: QueueOptions,
+  alarms: Alarms,
+  signal: AbortSignal,
+): (key: string) => Promise<void> {
+  const backoffs = new Map<string, Backoff>()
+  return async key => {
+    const end = metrics?.queueWorkSeconds.startTimer({ queue: name })
+    try {
+      const waitMs = await work(key, signal)
+      backoffs.delete(key)
+      if (waitMs !== undefined) alarms.set(key, waitMs)
+    } catch (error) {
+      if (signal.aborted) return
+      const backoff = backoffs.get(key) ?? createBackoff(...backoffMs)
+      backoffs.set(key, backoff)
+      const waitMs = Math.round(Math.max(backoff.next(), retryAfterMs(error)))
+      alarms.set(key, waitMs)
+      metrics?.queueRetries.inc({ queue: name })
+      log.info({ queue: name, key, why: (error as Error).message, waitMs }, 'again later')
+    } finally {
+      end?.()
+    }
   }
 }
 

@@ -80,7 +80,11 @@ function send(server: ApiServer, request: ApiRequest, signal: AbortSignal): Prom
       ca === undefined
         ? http.request({ ...options, agent: AGENT.http }, resolve)
         : https.request({ ...options, ca, agent: AGENT.https }, resolve)
-    call.once('error', reject)
+    call.once('error', error => {
+      server.onAnswer?.(request.method, 'none')
+      reject(error)
+    })
+    call.once('response', ({ statusCode }) => server.onAnswer?.(request.method, String(statusCode)))
     call.end(body)
   })
 }
