@@ -12,6 +12,8 @@ export interface Metrics {
   readonly folds: Counter<'result'>
   readonly collectSeconds: Histogram<'result'>
   readonly collectedBytes: Counter
+  readonly scrubbedBytes: Counter
+  readonly scrubFindings: Counter<'severity'>
   readonly storeBytes: Gauge<'kind'>
   readonly eventLoopLag: Gauge
 }
@@ -48,6 +50,8 @@ export function createMetrics(): Metrics {
     folds: counter('folds_total', 'HEADs that got a new base', ['result']),
     collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
     collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
+    scrubbedBytes: counter('scrubbed_bytes_total', 'Bytes of objects whose content was checked in the background'),
+    scrubFindings: counter('scrub_findings_total', 'What the check in the background found', ['severity']),
     storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
     eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
   }

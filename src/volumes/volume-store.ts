@@ -81,14 +81,12 @@ const SNAPSHOTS: RecordKind<SnapshotRecord> = {
   known: new Map(),
 }
 
-export const volumeIdFor = (store: Store, name: string): VolumeId => idFor(VOLUMES, store, name) as VolumeId
-export const snapshotIdFor = (store: Store, name: string): SnapshotId => idFor(SNAPSHOTS, store, name) as SnapshotId
+export const volumeIdFor = (store: Store, name: string): VolumeId => idFor(VOLUMES, store, name)
+export const snapshotIdFor = (store: Store, name: string): SnapshotId => idFor(SNAPSHOTS, store, name)
 
 /** The id that somebody sent; undefined if no store can have made it. @throws wrong-node if it is of another store */
-export const parseVolumeId = (store: Store, text: string): VolumeId | undefined =>
-  parseId(VOLUMES, store, text) as VolumeId | undefined
-export const parseSnapshotId = (store: Store, text: string): SnapshotId | undefined =>
-  parseId(SNAPSHOTS, store, text) as SnapshotId | undefined
+export const parseVolumeId = (store: Store, text: string): VolumeId | undefined => parseId(VOLUMES, store, text)
+export const parseSnapshotId = (store: Store, text: string): SnapshotId | undefined => parseId(SNAPSHOTS, store, text)
 
 /** Undefined if there is none. @throws integrity */
 export const readVolume = (store: Store, id: VolumeId): VolumeRecord | undefined => readRecord(VOLUMES, store, id)
