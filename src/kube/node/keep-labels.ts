@@ -29,9 +29,10 @@ const POLL_MS = 10_000
 const SURVEY_MS = 60 * 60_000
 const BACKOFF_MS = [1_000, 300_000] as const
 
-export function keepLabels(context: NodeContext): LabelKeeper {
+/** @param onHeld this store became the holder of a label */
+export function keepLabels(context: NodeContext, onHeld: (label: Label) => void): LabelKeeper {
   const { store, log, metrics, home } = context
-  const queue: WorkQueue = createQueue((label, signal) => sync(context, label as Label, signal), {
+  const queue: WorkQueue = createQueue((label, signal) => sync({ ...context, onHeld }, label as Label, signal), {
     name: 'labels',
     workers: 2,
     backoffMs: BACKOFF_MS,
@@ -93,8 +94,12 @@ async function survey(
   return SURVEY_MS * (0.9 + Math.random() * 0.2)
 }
 
+interface KeeperContext extends NodeContext {
+  readonly onHeld: (label: Label) => void
+}
+
 /** Brings one StratumLabel in line with the store. */
-async function sync(context: NodeContext, label: Label, signal: AbortSignal): Promise<number | undefined> {
+async function sync(context: KeeperContext, label: Label, signal: AbortSignal): Promise<number | undefined> {
   const { server, store, nodeName, home } = context
   const name = labelName(label, home)
   if (name === undefined) return undefined
@@ -119,7 +124,7 @@ async function sync(context: NodeContext, label: Label, signal: AbortSignal): Pr
 
 /** The object was deleted, or is new: this store says again what it has, and that HEAD is its own if it is. */
 async function assert(
-  context: NodeContext,
+  context: KeeperContext,
   label: Label,
   local: DescribedLabel | undefined,
   signal: AbortSignal,
@@ -127,13 +132,14 @@ async function assert(
   const { server, home } = context
   const name = labelName(label, home)
   if (name === undefined) throw new Error('unreachable')
-  if (local?.hasHead) await claim(context, label, name, signal).catch(ignoreOther)
+  if (local?.hasHead && (await claim(context, label, name, signal).catch(ignoreOther))) context.onHeld(label)
   return (await getObject(server, STRATUM_LABELS, name, { signal })) ?? (await ensureObject(context, name, signal))
 }
 
 /** Another node was faster: its HEAD is the label's now, and `status.nodes` tells of this one. */
-function ignoreOther(error: unknown): void {
-  if (!isStratumError(error, 'other-holder')) throw error
+function ignoreOther(error: unknown): false {
+  if (isStratumError(error, 'other-holder')) return false
+  throw error
 }
 
 /**
@@ -141,7 +147,7 @@ function ignoreOther(error: unknown): void {
  * again, unless another node was faster. Returns the object as it is then.
  */
 async function noticeRelease(
-  context: NodeContext,
+  context: KeeperContext,
   label: Label,
   object: StratumLabel,
   signal: AbortSignal,

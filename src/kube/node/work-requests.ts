@@ -1,26 +1,12 @@
-import { isStratumError, StratumError, } from '../../errors/stratum-error.ts'
-import { toStratumError } from '../../errors/errno.ts'
-import { ERROR_TABLE } from '../../errors/table.ts'
-import { type CommitId, isCommitId } from '../../names/commit-id.ts'
-import { isTag } from '../../names/tag.ts'
 import type { Label } from '../../names/label.ts'
-import { hasLabel } from '../../refs/tags.ts'
-import { removeTags } from '../../repository/set-tags.ts'
 import type { Volumes } from '../../volumes/volumes.ts'
-import { isConflict, isMissing } from '../client/api-error.ts'
-import { getObject, keyOf, keyText, patchStatus } from '../client/objects.ts'
+import { keyOf, keyText } from '../client/objects.ts'
 import { type Mirror, mirrorResource, type MirrorTiming } from '../client/mirror.ts'
 import { createQueue } from '../client/queue.ts'
-import { deadlineOf, failed, madeFields, retrying, statusPatch, succeeded, tagFields, taken, type Verdicts } from '../resources/answer.ts'
-import { timestamp } from '../resources/conditions.ts'
-import { storeLabel } from '../resources/names.ts'
-import { type CommitStatus, STRATUM_COMMITS, type StratumCommit } from '../resources/stratum.ts'
-import { carryOut, failureOf, findDone } from './carry-out.ts'
-import { isHeld } from './holder-records.ts'
-import { requireNamespace } from './namespaces.ts'
+import { STRATUM_COMMITS, type StratumCommit } from '../resources/stratum.ts'
+import { lookAtRequest, requestLabel } from './answer-request.ts'
 import type { NodeContext } from './node-context.ts'
-import { planRequest } from './plan-request.ts'
-import { forgetEntries, type JournalEntry, listEntries, type Outcome, readEntry, writeEntry } from './request-journal.ts'
+import { forgetEntries, listEntries } from './request-journal.ts'
 
 /** Carries out the StratumCommits of the labels that this node holds. */
 export interface RequestWorker extends AsyncDisposable {
@@ -45,15 +31,21 @@ export function workRequests(context: NodeContext, volumes: Volumes, options: Wo
   const mirrors: Mirror<StratumCommit>[] = []
   const find = (key: string): StratumCommit | undefined =>
     mirrors.map(mirror => mirror.get(key)).find(object => object !== undefined)
-  const queue = createQueue((key, signal) => look({ context, volumes, options, signal }, key, find(key)), {
-    name: 'requests',
-    workers: WORKERS,
-    backoffMs: BACKOFF_MS,
-    log,
-    metrics,
-  })
-  const onChange = (key: string, now: StratumCommit | undefined): void => {
-    if (now !== undefined) queue.add(key)
+  const queue = createQueue(
+    async (key, signal) => {
+      await lookAtRequest({ context, volumes, onTags: options.onTags, signal }, key, find(key))
+      return undefined
+    },
+    {
+      name: 'requests',
+      workers: WORKERS,
+      backoffMs: BACKOFF_MS,
+      log,
+      metrics,
+    },
+  )
+  const onChange = (key: string, now: StratumCommit | undefined, before: StratumCommit | undefined): void => {
+    if (now !== undefined && isNews(now, before)) queue.add(key)
   }
   // A node watches what is its own and what is nobody's.
   for (const fieldSelector of [`status.nodeName=${nodeName}`, 'status.nodeName=']) {
@@ -76,8 +68,7 @@ export function workRequests(context: NodeContext, volumes: Volumes, options: Wo
     synced: Promise.all(mirrors.map(({ synced }) => synced)),
     look(label) {
       for (const mirror of mirrors)
-        for (const object of mirror.values())
-          if (labelOf(object) === label) queue.add(keyText(keyOf(object)))
+        for (const object of mirror.values()) if (requestLabel(object) === label) queue.add(keyText(keyOf(object)))
     },
     async [Symbol.asyncDispose]() {
       for (const mirror of mirrors) await mirror[Symbol.asyncDispose]()
@@ -86,188 +77,21 @@ export function workRequests(context: NodeContext, volumes: Volumes, options: Wo
   }
 }
 
+/** What a node writes itself is no news to it: a request that is to be tried again waits for its time. */
+function isNews({ metadata, status }: StratumCommit, before: StratumCommit | undefined): boolean {
+  return (
+    before === undefined ||
+    metadata.generation !== before.metadata.generation ||
+    metadata.deletionTimestamp !== before.metadata.deletionTimestamp ||
+    metadata.finalizers?.length !== before.metadata.finalizers?.length ||
+    status?.nodeName !== before.status?.nodeName
+  )
+}
+
 /** Of what is over, little is kept in memory. */
 function project(object: StratumCommit): StratumCommit {
   const { metadata, spec, status } = object
   const { managedFields: _, annotations: __, ...kept } = metadata as typeof metadata & { managedFields?: unknown }
   if (status?.completionTime === undefined) return { metadata: kept, spec, ...(status === undefined ? {} : { status }) }
   return { metadata: kept, spec: { ...spec, message: '' }, status: { ...status, conditions: [] } }
-}
-
-function labelOf({ metadata, spec }: StratumCommit): Label | undefined {
-  return storeLabel(metadata.namespace ?? '', spec.label)
-}
-
-interface Work {
-  readonly context: NodeContext
-  readonly volumes: Volumes
-  readonly options: WorkerOptions
-  readonly signal: AbortSignal
-}
-
-async function look(work: Work, key: string, seen: StratumCommit | undefined): Promise<number | undefined> {
-  const { store, nodeName } = work.context
-  if (seen === undefined) return finishOrphan(work, key)
-  const label = labelOf(seen)
-  if (label === undefined) return undefined // the controller says why
-  const entry = readEntry(store, seen.metadata.uid)
-  const step = planRequest(seen, { nodeName, isHolder: isHeld(store, label), entry })
-  if (step === 'leave') return undefined
-  // What was seen may be old: the API server has the last word before anything is begun.
-  const object = await getObject(work.context.server, STRATUM_COMMITS, keyOf(seen), { signal: work.signal })
-  if (object === undefined || object.metadata.uid !== seen.metadata.uid) return finishOrphan(work, key)
-  const now = planRequest(object, { nodeName, isHolder: isHeld(store, label), entry })
-  switch (now) {
-    case 'leave':
-      return undefined
-    case 'answer':
-      return answer(work, object, entry?.outcome)
-    case 'untag':
-      return untag(work, object, entry)
-    case 'take':
-      return carry(work, await take(work, object), label, undefined)
-    case 'do':
-      return carry(work, object, label, entry)
-  }
-}
-
-/** Our name on the request, by compare-and-swap: from here on nobody else ends it. @throws conflict */
-async function take({ context, signal }: Work, object: StratumCommit): Promise<StratumCommit> {
-  const { server, nodeName } = context
-  const startTime = object.status?.startTime ?? timestamp(Date.now())
-  const status = statusPatch(object, taken(nodeName), { nodeName, startTime })
-  return status === undefined ? object : patchStatus(server, STRATUM_COMMITS, object, status, { signal })
-}
-
-async function carry(
-  work: Work,
-  object: StratumCommit,
-  label: Label,
-  known: JournalEntry | undefined,
-): Promise<number | undefined> {
-  const { context, volumes, signal } = work
-  const { metadata, spec } = object
-  const { uid, name, namespace = '' } = metadata
-  const entry = known ?? { uid, namespace, name, label, spec, begun: new Date().toISOString() }
-  const leftMs = deadlineOf(object) - Date.now()
-  try {
-    if (known === undefined) {
-      if (namespace !== context.home) await requireNamespace(context, namespace, signal)
-      if (leftMs <= 0) throw new StratumError('timeout', 'the deadline passed before anything was begun')
-      writeEntry(context.store, entry)
-    }
-    const limit = AbortSignal.timeout(Math.max(1, leftMs))
-    const outcome = await carryOut(volumes, entry, {
-      signal: AbortSignal.any([signal, limit]),
-      deadlineMs: Math.max(1, leftMs),
-    })
-    return await end(work, object, entry, outcome)
-  } catch (error) {
-    signal.throwIfAborted()
-    if (isConflict(error) || isMissing(error)) throw error
-    return troubled(work, object, entry, toStratumError(error, `the request of ${label}`))
-  }
-}
-
-/** It did not work. Where trying again is no use, or the time is up, that is the end of it. */
-async function troubled(
-  work: Work,
-  object: StratumCommit,
-  entry: JournalEntry,
-  error: StratumError,
-): Promise<number | undefined> {
-  const { context, signal } = work
-  const isLate = Date.now() >= deadlineOf(object)
-  if (isLate || isStratumError(error, 'permission')) {
-    if (findDone(context.store, entry) !== undefined) throw error // it is done, and only has to be told
-    const why = isLate
-      ? new StratumError('timeout', `the deadline of ${entry.spec.deadlineSeconds} s passed: ${error.message}`)
-      : error
-    return end(work, object, entry, failureOf(context.store, entry, why))
-  }
-  const status = statusPatch(object, retrying(ERROR_TABLE[error.code].reason, error.message))
-  if (status !== undefined) await patchStatus(context.server, STRATUM_COMMITS, object, status, { signal }).catch(() => undefined)
-  throw error
-}
-
-async function end(
-  work: Work,
-  object: StratumCommit,
-  entry: JournalEntry,
-  outcome: Outcome,
-): Promise<number | undefined> {
-  writeEntry(work.context.store, { ...entry, outcome })
-  work.options.onTags(entry.label)
-  return answer(work, object, outcome)
-}
-
-/** Says in the status how it ended. */
-async function answer(
-  { context, signal }: Work,
-  object: StratumCommit,
-  outcome: Outcome | undefined,
-): Promise<number | undefined> {
-  if (outcome === undefined) return undefined
-  const { server, nodeName, metrics, record } = context
-  const [verdicts, fields] = wordsOf(object, outcome, nodeName)
-  const status = statusPatch(object, verdicts, fields)
-  if (status === undefined) return undefined
-  await patchStatus(server, STRATUM_COMMITS, object, status, { signal })
-  const seconds = (Date.now() - Date.parse(object.metadata.creationTimestamp)) / 1000
-  metrics?.requestSeconds.observe({ result: outcome.ok ? 'ok' : outcome.reason }, seconds)
-  const { reason, message } = verdicts.Committed?.status === 'True' ? verdicts.Committed : (verdicts.Ready ?? { reason: 'Ended', message: '' })
-  record({ resource: STRATUM_COMMITS, object }, { type: outcome.ok ? 'Normal' : 'Warning', reason, message })
-  return undefined
-}
-
-function wordsOf({ spec, status }: StratumCommit, outcome: Outcome, nodeName: string): [Verdicts, CommitStatus] {
-  const common = { nodeName, completionTime: timestamp(Math.max(Date.parse(outcome.ended), 0)), startTime: status?.startTime ?? timestamp(Date.now()) }
-  const accepted = taken(nodeName).Accepted
-  if (outcome.ok) {
-    const verdicts = succeeded(outcome, spec.source.head !== undefined)
-    return [{ ...(accepted === undefined ? {} : { Accepted: accepted }), ...verdicts }, { ...common, ...madeFields(outcome) }]
-  }
-  const { reason, message, conflicts } = outcome
-  const tags = conflicts.map(name => ({ name, state: 'Conflict' as const }))
-  const verdicts = failed(reason, message, conflicts.length > 0 ? false : undefined)
-  return [
-    { ...(accepted === undefined ? {} : { Accepted: accepted }), ...verdicts },
-    { ...common, ...(tags.length === 0 ? {} : tagFields(tags)) },
-  ]
-}
-
-/** Takes along the tags that the request made, as long as they name its commit. */
-async function untag(
-  { context, options, signal }: Work,
-  object: StratumCommit,
-  entry: JournalEntry | undefined,
-): Promise<number | undefined> {
-  const { server, store } = context
-  const tags = object.status?.tags ?? []
-  const made = tags.filter(({ state }) => state === 'Created').map(({ name }) => name)
-  const commit = object.status?.commitId
-  if (entry === undefined || made.length === 0 || commit === undefined || !isCommitId(commit)) return undefined
-  if (hasLabel(store, entry.label)) {
-    const actor = `stratumcommit/${entry.namespace}/${entry.name}`
-    await removeTags({ store, actor, signal }, entry.label, { tags: made.filter(isTag), commit: commit as CommitId })
-    options.onTags(entry.label)
-  }
-  const now = tags.map(tag => (tag.state === 'Created' ? { ...tag, state: 'Removed' as const } : tag))
-  await patchStatus(server, STRATUM_COMMITS, object, { tags: now }, { signal })
-  return undefined
-}
-
-/** The object is gone, the journal may say that its request was begun: it is finished, as nobody can tell how far it came otherwise. */
-async function finishOrphan({ context, volumes, signal }: Work, key: string): Promise<number | undefined> {
-  const { store } = context
-  for (const entry of listEntries(store)) {
-    if (entry.outcome !== undefined || keyText(entry) !== key) continue
-    const object = await getObject(context.server, STRATUM_COMMITS, entry, { signal })
-    if (object?.metadata.uid === entry.uid) return undefined // it is there, the watch will tell
-    const done = findDone(store, entry)
-    if (done !== undefined) await carryOut(volumes, entry, { signal, deadlineMs: 1 })
-    const why = new StratumError('interrupted', 'the StratumCommit was deleted')
-    writeEntry(store, { ...entry, outcome: failureOf(store, entry, why) })
-  }
-  return undefined
 }
