@@ -13,6 +13,8 @@ import { removeControlGroups, thawControlGroups } from './control-groups.ts'
  */
 const PREFIX = 'stratum-cluster-'
 const OWNER = 'owner.pid'
+/** The variable that names the mount namespace which is not the cluster's. */
+export const OUTSIDE = 'STRATUM_CLUSTER_OUTSIDE'
 
 /** The namespaces end with the process that asks for them, even if it is killed. */
 const NAMESPACES = [
@@ -34,7 +36,10 @@ export async function runInCluster(script: string, args: readonly string[]): Pro
   const folder = fs.mkdtempSync(path.join(clusterFolder(), PREFIX))
   fs.writeFileSync(path.join(folder, OWNER), String(process.pid))
   const program = ['tini', '--', process.execPath, script, folder, ...args]
-  const child = spawn('setpriv', [...NAMESPACES, ...program], { stdio: 'inherit' })
+  const child = spawn('setpriv', [...NAMESPACES, ...program], {
+    stdio: 'inherit',
+    env: { ...process.env, [OUTSIDE]: fs.readlinkSync('/proc/self/ns/mnt') },
+  })
   try {
     return await endOf(child)
   } finally {

@@ -4,11 +4,17 @@ import { waitFor } from '../support/wait.ts'
 import { startControlPlane } from './control-plane.ts'
 import { kubectl } from './kubectl.ts'
 import { type Cluster, files } from './layout.ts'
+import { OUTSIDE } from './enter.ts'
+import { run } from './run.ts'
 import { boot, installNode } from './node.ts'
 import { records } from './processes.ts'
 
 /** Starts a cluster in the namespaces that the caller is in (see enter.ts) and waits until pods can be made. */
 export async function startCluster(cluster: Cluster, images: readonly string[]): Promise<void> {
+  if (process.env[OUTSIDE] === undefined || process.env[OUTSIDE] === fs.readlinkSync('/proc/self/ns/mnt')) {
+    throw new Error('a cluster is started in namespaces of its own only: see enter.ts')
+  }
+  await run('mount', ['-t', 'tmpfs', 'tmpfs', '/run']) // the names of its network namespaces are there
   for (const folder of ['log', 'run']) fs.mkdirSync(path.join(cluster.folder, folder), { recursive: true })
   fs.writeFileSync(path.join(cluster.folder, 'images'), images.join('\n'))
   await startControlPlane(cluster)

@@ -33,14 +33,15 @@ async function podLogs(cluster: Cluster): Promise<string[]> {
   return Promise.all(names.map(name => ask(cluster, ['logs', ...options, name])))
 }
 
-/** Only what tells of trouble: klog begins such lines with W, E or F. */
+/** Only what tells of trouble: klog begins such lines with W, E or F. etcd and the API server complain a lot while they start. */
 function componentLogs(cluster: Cluster): string[] {
   const folder = path.join(cluster.folder, 'log')
-  return fs.readdirSync(folder).map(name => {
+  const names = fs.readdirSync(folder).filter(name => !/^(etcd|kube-apiserver)/.test(name))
+  return names.map(name => {
     const trouble = fs
       .readFileSync(path.join(folder, name), 'utf8')
       .split('\n')
-      .filter(line => !/^[ID]\d{4} |level=(info|debug)/.test(line))
+      .filter(line => !/^[ID]\d{4} |level=(info|debug)|requestheader-client-ca/.test(line))
     return `── ${name}\n${lastLines(trouble.join('\n'), LINES_PER_LOG / 2)}`
   })
 }
