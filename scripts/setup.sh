@@ -38,3 +38,6 @@ if [ "${1:-}" = --test ] || [ "${1:-}" = --bench ]; then
   echo "building the oracle (mkcomposefs) if it is missing" >&2
   sh scripts/oracle.sh > /dev/null
 fi
+if [ "${1:-}" = --test ]; then
+  sh scripts/promtool.sh > /dev/null
+fi
