@@ -24,6 +24,7 @@ packages() {
 }
 case ${1:-} in
   --test) packages acl attr e2fsprogs fsverity python3 skopeo strace tar util-linux xfsprogs zstd ;;
+  --cluster) packages buildah busybox-static containerd containernetworking-plugins debootstrap iproute2 iptables openssl runc tini util-linux ;;
   --bench) packages borgbackup git ostree restic tar util-linux zstd ;;
 esac
 if [ -n "${missing:-}" ]; then
@@ -36,4 +37,7 @@ fi
 if [ "${1:-}" = --test ] || [ "${1:-}" = --bench ]; then
   echo "building the oracle (mkcomposefs) if it is missing" >&2
   sh scripts/oracle.sh > /dev/null
+fi
+if [ "${1:-}" = --test ]; then
+  sh scripts/promtool.sh > /dev/null
 fi

@@ -1,7 +1,7 @@
 import type { Label } from '../names/label.ts'
 import type { Store } from '../store/layout.ts'
 import type { Logger } from '../telemetry/log.ts'
-import type { ClusterMetrics } from '../telemetry/metrics.ts'
+import type { KubeMetrics } from '../telemetry/metrics.ts'
 import type { Claims } from '../volumes/claims.ts'
 import type { HolderArbiter, Volumes } from '../volumes/volumes.ts'
 import { type InCluster, inClusterServer } from './client/api-server.ts'
@@ -32,7 +32,7 @@ export interface ConnectOptions {
   readonly store: Store
   readonly nodeName: string
   readonly log: Logger
-  readonly metrics?: ClusterMetrics | undefined
+  readonly metrics?: KubeMetrics | undefined
   /** How the API server is reached; by what kubelet gives a pod if it is not said. */
   readonly cluster?: InCluster
   readonly timing?: Partial<MirrorTiming>

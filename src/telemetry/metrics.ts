@@ -1,64 +1,45 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { VERSION } from '../version.ts'
 
-/** What is measured; docs/metrics.md says what each is for. Labels have few values: never a volume, label or path. */
-export interface Metrics {
-  readonly registry: Registry
+/**
+ * What is measured; docs/metrics.md says what each is for, and who sets it. Labels have few values: never a volume, label or path.
+ * What `stratum node` measures:
+ */
+export interface Metrics extends KubeMetrics {
   readonly rpcSeconds: Histogram<'method' | 'code'>
   readonly rpcsInFlight: Gauge<'method'>
   readonly published: Gauge<'kind'>
   readonly orphanedTargets: Gauge
+  /** 1 when kubelet took the plugin. */
+  readonly registered: Gauge
   readonly commitSeconds: Histogram<'consistency' | 'result'>
   readonly commitPauseSeconds: Histogram
+  readonly commitFiles: Counter
+  readonly commitBytes: Counter
   readonly folds: Counter<'result'>
   readonly collectSeconds: Histogram<'result'>
   readonly collectedBytes: Counter
   readonly scrubbedBytes: Counter
   readonly scrubFindings: Counter<'severity'>
+  /** Seconds since 1970. */
+  readonly collectedLast: Gauge
+  readonly scrubbedObjects: Counter
+  /** Every finding that means damage: by the scrub, by a check before a mount, by fsck. */
+  readonly integrityErrors: Counter<'where'>
+  /** The file system of the store: `size`, `available`. */
   readonly storeBytes: Gauge<'kind'>
+  /** The same, in inodes. */
+  readonly storeInodes: Gauge<'kind'>
+  readonly headsUnclean: Gauge
+  readonly headsOrphaned: Gauge
+  /** How long the start took, from the beginning of the process to ready. */
+  readonly recoverySeconds: Gauge
   readonly eventLoopLag: Gauge
 }
 
-const RPC_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60]
-const COMMIT_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
-const PAUSE_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
-
-export function createMetrics(): Metrics {
-  const registry = new Registry()
-  const registers = [registry]
-  collectDefaultMetrics({ register: registry, prefix: 'stratum_' })
-  const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []): Gauge<Label> =>
-    new Gauge({ name: `stratum_${name}`, help, labelNames, registers })
-  const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []): Counter<Label> =>
-    new Counter({ name: `stratum_${name}`, help, labelNames, registers })
-  const seconds = <Label extends string>(
-    name: string,
-    help: string,
-    buckets: number[],
-    labelNames: Label[] = [],
-  ): Histogram<Label> => new Histogram({ name: `stratum_${name}`, help, buckets, labelNames, registers })
-  return {
-    registry,
-    rpcSeconds: seconds('csi_rpc_duration_seconds', 'Time of CSI calls', RPC_BUCKETS, ['method', 'code']),
-    rpcsInFlight: gauge('csi_rpcs_in_flight', 'CSI calls under way', ['method']),
-    published: gauge('published_targets', 'Targets that a volume is mounted at', ['kind']),
-    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
-    commitSeconds: seconds('commit_duration_seconds', 'Time of commits of a HEAD', COMMIT_BUCKETS, [
-      'consistency',
-      'result',
-    ]),
-    commitPauseSeconds: seconds('commit_pause_seconds', 'Time that writers stood still for a commit', PAUSE_BUCKETS),
-    folds: counter('folds_total', 'HEADs that got a new base', ['result']),
-    collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
-    collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
-    scrubbedBytes: counter('scrubbed_bytes_total', 'Bytes of objects whose content was checked in the background'),
-    scrubFindings: counter('scrub_findings_total', 'What the check in the background found', ['severity']),
-    storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
-    eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
-  }
-}
-
-/** What everybody who talks to the API server measures, and the controller alone. */
-export interface ClusterMetrics {
+/** What every part measures that talks to the API server. */
+export interface KubeMetrics {
+  readonly registry: Registry
   readonly apiRequests: Counter<'verb' | 'code'>
   readonly watchReconnects: Counter<'reason'>
   readonly relists: Counter
@@ -66,60 +47,111 @@ export interface ClusterMetrics {
   readonly queueWaitSeconds: Histogram<'queue'>
   readonly queueWorkSeconds: Histogram<'queue'>
   readonly queueRetries: Counter<'queue'>
+  /** From the creation of a StratumCommit to its end; observed by who writes the end. */
   readonly requestSeconds: Histogram<'result'>
 }
 
-export interface ControllerMetrics {
+/** What `stratum controller` measures. */
+export interface ControllerMetrics extends KubeMetrics {
+  /** 1 in the replica that leads. */
   readonly leader: Gauge
   readonly leaderTransitions: Counter
+  /** StratumCommits that have not ended, suspended ones left out. */
   readonly requestsOpen: Gauge
+  /** Age of the oldest of these. */
   readonly requestOldestSeconds: Gauge
+  /** Labels whose holder is a node that is gone, or not ready. */
   readonly holdersLost: Gauge
+  /** VolumeSnapshotContents of ours without the label managed-by: nobody works on them. */
+  readonly snapshotsUnmanaged: Gauge
 }
 
-const QUEUE_BUCKETS = [0.001, 0.01, 0.1, 0.5, 1, 5, 30, 120]
+const RPC_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const COMMIT_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+const PAUSE_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+const REQUEST_BUCKETS = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600]
 
-export function createClusterMetrics(registry: Registry): ClusterMetrics {
-  const registers = [registry]
-  const counter = <Label extends string>(name: string, help: string, labelNames: Label[] = []): Counter<Label> =>
-    new Counter({ name: `stratum_${name}`, help, labelNames, registers })
-  const seconds = <Label extends string>(name: string, help: string, labelNames: Label[]): Histogram<Label> =>
-    new Histogram({ name: `stratum_${name}`, help, buckets: QUEUE_BUCKETS, labelNames, registers })
+/** The metrics of `stratum node`. */
+export function createMetrics(): Metrics {
+  const { kube, gauge, counter, seconds } = begin()
   return {
-    apiRequests: counter('api_requests_total', 'Requests to the API server; a watch is one', ['verb', 'code']),
-    watchReconnects: counter('watch_reconnects_total', 'Watches that ended before their time', ['reason']),
-    relists: counter('relists_total', 'Lists that were read anew because a watch had lost its place'),
-    queueDepth: new Gauge({
-      name: 'stratum_workqueue_depth',
-      help: 'Objects that wait for work',
-      labelNames: ['queue'],
-      registers,
-    }),
-    queueWaitSeconds: seconds('workqueue_wait_seconds', 'How long objects waited for work', ['queue']),
-    queueWorkSeconds: seconds('workqueue_work_seconds', 'How long the work on an object took', ['queue']),
-    queueRetries: counter('workqueue_retries_total', 'Objects that came back after an error', ['queue']),
-    requestSeconds: new Histogram({
-      name: 'stratum_request_seconds',
-      help: 'From the creation of a StratumCommit to its end',
-      buckets: COMMIT_BUCKETS,
-      labelNames: ['result'],
-      registers,
-    }),
+    ...kube,
+    rpcSeconds: seconds('csi_rpc_duration_seconds', 'Time of CSI calls', RPC_BUCKETS, ['method', 'code']),
+    rpcsInFlight: gauge('csi_rpcs_in_flight', 'CSI calls under way', ['method']),
+    published: gauge('published_targets', 'Targets that a volume is mounted at', ['kind']),
+    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
+    registered: gauge('registered', '1 when kubelet took the plugin'),
+    commitSeconds: seconds('commit_duration_seconds', 'Time of commits of a HEAD', COMMIT_BUCKETS, [
+      'consistency',
+      'result',
+    ]),
+    commitPauseSeconds: seconds('commit_pause_seconds', 'Time that writers stood still for a commit', PAUSE_BUCKETS),
+    commitFiles: counter('commit_files_total', 'Files that commits found changed'),
+    commitBytes: counter('commit_bytes_total', 'Bytes that commits added to the store'),
+    folds: counter('folds_total', 'HEADs that got a new base', ['result']),
+    collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
+    collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
+    scrubbedBytes: counter('scrubbed_bytes_total', 'Bytes of objects whose content was checked in the background'),
+    scrubFindings: counter('scrub_findings_total', 'What the check in the background found', ['severity']),
+    collectedLast: gauge('gc_last_success_timestamp_seconds', 'When garbage was last collected with success'),
+    scrubbedObjects: counter('scrub_objects_total', 'Objects that the scrub read and compared with their names'),
+    integrityErrors: counter('integrity_errors_total', 'Damage that was found', ['where']),
+    storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
+    storeInodes: gauge('store_file_system_inodes', 'The file system of the store', ['kind']),
+    headsUnclean: gauge('heads_unclean', 'HEADs that a power loss may have damaged and nobody has committed since'),
+    headsOrphaned: gauge('heads_orphaned', 'HEADs in the store whose label is held by another node or by nobody'),
+    recoverySeconds: gauge('recovery_duration_seconds', 'Time from the start of the process until it was ready'),
+    eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
   }
 }
 
-export function createControllerMetrics(registry: Registry): ControllerMetrics {
-  const registers = [registry]
-  const gauge = (name: string, help: string): Gauge => new Gauge({ name: `stratum_${name}`, help, registers })
+/** The metrics of `stratum controller`. */
+export function createControllerMetrics(): ControllerMetrics {
+  const { kube, gauge, counter } = begin()
   return {
-    leader: gauge('leader', 'Whether this replica leads'),
-    leaderTransitions: new Counter({
-      name: 'stratum_leader_transitions_total',
-      help: 'How often this replica began to lead',
-      registers,
-    }),
+    ...kube,
+    leader: gauge('leader', '1 in the replica that leads'),
+    leaderTransitions: counter('leader_transitions_total', 'How often this replica began to lead'),
     requestsOpen: gauge('requests_open', 'StratumCommits that have not ended'),
     requestOldestSeconds: gauge('request_oldest_seconds', 'Age of the oldest StratumCommit that has not ended'),
     holdersLost: gauge('holders_lost', 'Labels whose HEAD is on a node that is gone or not ready'),
+    snapshotsUnmanaged: gauge('snapshot_contents_unmanaged', 'VolumeSnapshotContents that no node is asked to make'),
   }
+}
+
+type Metric<M> = (name: string, help: string, labelNames?: string[]) => M
+
+interface Beginning {
+  kube: KubeMetrics
+  gauge: Metric<Gauge>
+  counter: Metric<Counter>
+  seconds: (name: string, help: string, buckets: number[], labelNames?: string[]) => Histogram
+}
+
+/** A registry with what every process measures. */
+function begin(): Beginning {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry, prefix: 'stratum_' })
+  const gauge: Beginning['gauge'] = (name, help, labelNames = []) =>
+    new Gauge({ name: `stratum_${name}`, help, labelNames, registers })
+  const counter: Beginning['counter'] = (name, help, labelNames = []) =>
+    new Counter({ name: `stratum_${name}`, help, labelNames, registers })
+  const seconds: Beginning['seconds'] = (name, help, buckets, labelNames = []) =>
+    new Histogram({ name: `stratum_${name}`, help, buckets, labelNames, registers })
+  gauge('build_info', 'Which program this is', ['version']).set({ version: VERSION }, 1)
+  const kube: KubeMetrics = {
+    registry,
+    apiRequests: counter('api_requests_total', 'Requests to the API server', ['verb', 'code']),
+    watchReconnects: counter('watch_reconnects_total', 'Watches that ended before their time', ['reason']),
+    relists: counter('relists_total', 'Lists that were read anew, because a watch had lost its place'),
+    queueDepth: gauge('workqueue_depth', 'Objects that wait for work', ['queue']),
+    queueWaitSeconds: seconds('workqueue_wait_seconds', 'Time that objects waited', RPC_BUCKETS, ['queue']),
+    queueWorkSeconds: seconds('workqueue_work_seconds', 'Time of the work on an object', RPC_BUCKETS, ['queue']),
+    queueRetries: counter('workqueue_retries_total', 'Objects that came back after an error', ['queue']),
+    requestSeconds: seconds('request_seconds', 'From the creation of a StratumCommit to its end', REQUEST_BUCKETS, [
+      'result',
+    ]),
+  }
+  return { kube, gauge, counter, seconds }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../../telemetry/log.ts'
-import type { ClusterMetrics } from '../../telemetry/metrics.ts'
+import type { KubeMetrics } from '../../telemetry/metrics.ts'
 import { isGone, retryAfterMs } from './api-error.ts'
 import type { ApiServer } from './api-server.ts'
 import { createBackoff } from './backoff.ts'
@@ -24,7 +24,7 @@ export interface MirrorOptions<T extends KubeObject> extends Omit<ListOptions, '
   /** An object came, changed or went (`now` is undefined then). Called in order, must not throw. */
   readonly onChange: (key: string, now: T | undefined, before: T | undefined) => void
   readonly log: Logger
-  readonly metrics?: ClusterMetrics | undefined
+  readonly metrics?: KubeMetrics | undefined
   /** For tests. */
   readonly timing?: Partial<MirrorTiming>
 }

@@ -1,5 +1,5 @@
 import type { Logger } from '../../telemetry/log.ts'
-import type { ClusterMetrics } from '../../telemetry/metrics.ts'
+import type { KubeMetrics } from '../../telemetry/metrics.ts'
 import { retryAfterMs } from './api-error.ts'
 import { type Backoff, createBackoff } from './backoff.ts'
 
@@ -13,7 +13,7 @@ export interface WorkQueue extends AsyncDisposable {
 export interface QueueOptions {
   /** For the metrics. */
   readonly name: string
-  readonly metrics?: ClusterMetrics | undefined
+  readonly metrics?: KubeMetrics | undefined
   readonly workers: number
   /** Milliseconds. */
   readonly backoffMs: readonly [min: number, max: number]

@@ -1,6 +1,6 @@
 import type { Store } from '../../store/layout.ts'
 import type { Logger } from '../../telemetry/log.ts'
-import type { ClusterMetrics } from '../../telemetry/metrics.ts'
+import type { KubeMetrics } from '../../telemetry/metrics.ts'
 import type { ApiServer } from '../client/api-server.ts'
 import type { Recorder } from '../client/events.ts'
 
@@ -12,6 +12,6 @@ export interface NodeContext {
   /** The namespace that Stratum is installed in: the StratumLabels of `library/` are there. */
   readonly home: string
   readonly log: Logger
-  readonly metrics: ClusterMetrics | undefined
+  readonly metrics: KubeMetrics | undefined
   readonly record: Recorder
 }
