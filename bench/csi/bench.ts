@@ -46,7 +46,9 @@ async function benchAll(folder: string): Promise<void> {
     [large, 'bench/large'],
     [`${folder}/small`, 'bench/small'],
   ])
-    execFileSync(BINARY, ['import', tree, '--label', label, '--tag', 'v1', '--store', `${folder}/store`], { stdio: 'pipe' })
+    execFileSync(BINARY, ['import', tree, '--label', label, '--tag', 'v1', '--store', `${folder}/store`], {
+      stdio: 'pipe',
+    })
   const results: Results = { rows: [], memory: [], starts: [] }
   let driver = await startDriver(folder)
   results.memory.push(['idle, just started', driver.memory()])

@@ -1,6 +1,7 @@
 import type { Consistency } from '../heads/stand-still.ts'
 import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
+import type { LogEntry } from '../refs/log.ts'
 import type { TagWish } from '../repository/record-commit.ts'
 import { contextOf, type Volumes } from './volumes.ts'
 
@@ -18,8 +19,12 @@ export interface VolumeCommit {
   readonly deadlineMs: number
   /** Take files that look cut by a power loss as they are. */
   readonly allowUnclean: boolean
+  /** Fail if HEAD is as its last commit. */
+  readonly refuseUnchanged?: boolean
   /** For the label's log. */
   readonly actor: string
+  /** More facts for it: the request of a cluster. */
+  readonly notes?: LogEntry['notes']
 }
 
 export const MAX_PAUSE_MS = 1000
@@ -38,6 +43,7 @@ export async function commitVolume(
     ...request,
     tag: undefined,
     moreTags: tags,
+    followLatest: false,
     freezers: undefined,
   })
 }
