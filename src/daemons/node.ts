@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type CallContext, createCallGate } from '../csi/call.ts'
 import { controllerMethods } from '../csi/controller.ts'
 import { identityMethods } from '../csi/identity.ts'
+import { nodeMethods } from '../csi/node.ts'
 import { loadProtocols } from '../csi/protocol.ts'
 import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
@@ -12,6 +13,7 @@ import { type HttpServer, serveHttp } from '../telemetry/http.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { type Claims, NO_CLAIMS } from '../volumes/claims.ts'
+import { openVolumes } from '../volumes/recover.ts'
 import { tidyAllRecords } from '../volumes/volume-store.ts'
 import { type DriverOptions, type HolderArbiter, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
 import { type BackgroundOptions, workInBackground } from './background.ts'
@@ -50,7 +52,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const volumes = await open(options)
+  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
   const servers = await openSockets(options, volumes, context, state)
   state.starting = undefined
@@ -85,10 +87,6 @@ async function openHttp({ http, log }: NodeOptions, metrics: Metrics, state: Sta
   return server
 }
 
-async function open({ store, driver, holders = SOLE_HOLDER }: NodeOptions): Promise<Volumes> {
-  return { store, driver, holders, ledger: { size: 0 } }
-}
-
 /** kubelet is told last, when the services answer. */
 async function openSockets(
   options: NodeOptions,
@@ -101,6 +99,7 @@ async function openSockets(
   const services = await serveServices(endpoint, protocols, context, {
     identity: identityMethods(driver.name, () => troubleOf(state)),
     controller: controllerMethods(volumes, options.claims ?? NO_CLAIMS),
+    node: nodeMethods(volumes, context.metrics),
   })
   if (registrationDir === undefined) return [services]
   const registration = await serveRegistration(protocols, context, {

@@ -1,6 +1,8 @@
+import { StratumError } from '../errors/stratum-error.ts'
 import { exists } from '../host/files.ts'
 import type { Label } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
+import { toUser } from '../names/text.ts'
 import { moveRefs, tagRef } from '../refs/move-refs.ts'
 import { hasLabel, readTags } from '../refs/tags.ts'
 import { type Context, lockOptions } from '../repository/context.ts'
@@ -9,6 +11,8 @@ import { discardHead, prepareHeadRemoval } from '../repository/remove-head.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
+import { unmountHead } from './head-overlay.ts'
+import { headTargets } from './ledger.ts'
 import type { VolumeId, VolumeRecord } from './volume-record.ts'
 import { allSnapshots, readVolume, removeVolumeRecord, writeVolume } from './volume-store.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
@@ -23,11 +27,22 @@ export async function removeVolume(volumes: Volumes, id: VolumeId, signal: Abort
   const record = readVolume(store, id)
   if (record === undefined) return
   const context = contextOf(volumes, ACTOR, signal)
+  requireUnpublished(volumes, record)
+  await unmountHead(volumes, record.label, signal)
   const isWholeLabel = await removeHeadOf(context, record)
   if (isWholeLabel && hasLabel(store, record.label))
     await removeReference(context, { label: record.label, kind: 'head' })
   await holders.release(record.label)
   removeVolumeRecord(store, id)
+}
+
+/** @throws in-use */
+function requireUnpublished({ ledger }: Volumes, { id, label }: VolumeRecord): void {
+  const [published] = headTargets(ledger, label)
+  if (published === undefined) return
+  throw new StratumError('in-use', `the volume ${id} (${label}) is published at ${toUser(published.target)}`, {
+    hint: 'It is deleted when the last pod that uses it is gone',
+  })
 }
 
 /** Returns whether the rest of the label is to go too. The record says what is being done before the first thing goes. */
