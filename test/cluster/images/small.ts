@@ -6,8 +6,8 @@ import { run } from '../machine/run.ts'
 import { programPath, SIDECARS } from '../programs/programs.ts'
 import { imageFromFiles } from './buildah.ts'
 
-/** What the tests' pods run. */
-export const BUSYBOX_IMAGE = 'localhost/busybox:1'
+/** What the tests' pods run, under the name that the examples in deploy/ use. */
+export const BUSYBOX_IMAGE = 'docker.io/library/busybox:1.37'
 const BUSYBOX = '/bin/busybox'
 
 /** The sidecars' images are named as the chart's values name them by default, with another registry. */

@@ -9,6 +9,8 @@ hostname "$NODE"
 mount --make-rshared /                     # what kubelet mounts must reach containers, and the other way round
 mount -t tmpfs tmpfs /run
 mkdir -p /run/containerd /run/lock /run/netns
+mkdir -p /run/stratum
+cat /proc/sys/kernel/random/uuid > /run/stratum/boot-id     # the kernel's own boot id stays when a node of ours reboots
 mkdir -p "$FOLDER/disk"
 mount --bind "$FOLDER/disk" /var/lib       # /var/lib/kubelet, /var/lib/stratum, /var/lib/containerd: this node's own disk
 
