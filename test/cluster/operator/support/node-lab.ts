@@ -11,6 +11,7 @@ import {
 } from '../../../../src/kube/resources/stratum.ts'
 import { findCondition } from '../../../../src/kube/resources/conditions.ts'
 import type { Logger } from '../../../../src/telemetry/log.ts'
+import { createLedger } from '../../../../src/volumes/ledger.ts'
 import type { HolderArbiter, Volumes } from '../../../../src/volumes/volumes.ts'
 import { createTestStore, type TestStore } from '../../../support/store.ts'
 import { waitFor } from '../../support/wait.ts'
@@ -67,7 +68,7 @@ export async function startNode(api: Api, nodeName: string, store: TestStore = c
 
 export function volumesOf({ store, scratch }: TestStore, nodeId: string, holders: HolderArbiter): Volumes {
   const driver = { name: 'stratum.csi.dev', nodeId, kubeletDir: undefined, headsDir: `${scratch}/heads` }
-  return { store, driver, holders, ledger: { size: 0 } } as Volumes
+  return { store, driver, holders, ledger: createLedger(driver.name) }
 }
 
 /** Asks for a commit. */
