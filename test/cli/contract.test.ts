@@ -304,7 +304,9 @@ function runSample({ command, args, before }: Sample, ...flags: string[]): Ran {
 }
 
 test('every command has a sample here', () => {
-  const missing = COMMANDS.filter(({ name }) => !SAMPLES.some(({ command }) => command === name))
+  // A service prints nothing and ends with a signal: test/csi and test/cluster run those.
+  const commands = COMMANDS.filter(({ group }) => group !== 'Kubernetes')
+  const missing = commands.filter(({ name }) => !SAMPLES.some(({ command }) => command === name))
   assert.deepEqual(missing, [])
 })
 
