@@ -36,10 +36,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** `stratum log app | head` ends when head does. */
+/** `stratum log app | head` ends when head does. What cannot be written for another reason, to a full disk, is an error. */
 function stopWhenNobodyReads(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(process.exitCode ?? 0)
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
+  process.exit(printError('', toStratumError(error, 'writing to stdout'), { json: false, quiet: false }, process))
 }
 
 /** What the parser throws: help and version were printed; everything else is a wrong usage. */

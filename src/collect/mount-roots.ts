@@ -1,7 +1,8 @@
 import { StratumError } from '../errors/stratum-error.ts'
+import { hasCommit } from '../commits/commit-store.ts'
 import { type MountInfo, readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
 import { inspectRecords, type MountRecord } from '../mounts/records.ts'
-import { parseMountSource } from '../mounts/source.ts'
+import { labelOfSource, parseMountSource, placeOf } from '../mounts/source.ts'
 import { toUser } from '../names/text.ts'
 import type { Store } from '../store/layout.ts'
 import type { Root } from './root.ts'
@@ -44,13 +45,17 @@ function rootOf(
       'integrity',
       `the mount at ${toUser(mountpoint)} says of itself ${JSON.stringify(text)}, which is not understood`,
     )
+  // Two copies of a store have one id. What only the other one has cannot be kept here.
+  if (source.place !== undefined && source.place !== placeOf(store) && !hasCommit(store, source.commit))
+    return undefined
+  const label = labelOfSource(store, source)
   const record = records.find(record => record.source === text && record.mountpoint === mountpoint)
   const where = pid === undefined ? '' : ` that pid ${pid} sees`
   const since = record === undefined ? '' : ` since ${record.time}`
   return {
     commit: source.commit,
     kind: 'mount',
-    holder: `the mount of ${source.label} at ${toUser(mountpoint)}${where}${since}`,
-    label: source.label,
+    holder: `the mount of ${label} at ${toUser(mountpoint)}${where}${since}`,
+    label,
   }
 }

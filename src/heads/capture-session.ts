@@ -3,7 +3,8 @@ import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
 import { close, openDirectory } from '../host/descriptors.ts'
-import { type Label, labelFolder } from '../names/label.ts'
+import { hexOf, sha256 } from '../hashes/sha256.ts'
+import type { Label } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
 
@@ -75,7 +76,7 @@ export async function scanHead(store: Store, label: Label, signal?: AbortSignal)
   return scanLayer(paths.upper(store, label), paths.work(store, label), { pool, cache, probe: 0n, previous: undefined })
 }
 
-/** One cache for what was imported into a label, one for its HEAD. */
+/** One cache for what was imported into a label, one for its HEAD. A label may be as long as a file's name: it leaves no room for more. */
 export function hashCachePath(store: Store, label: Label, kind: 'import' | 'head'): string {
-  return `${paths.state(store)}/hashes/${labelFolder(label)}.${kind}`
+  return `${paths.state(store)}/hashes/${hexOf(sha256(Buffer.from(label)))}.${kind}`
 }

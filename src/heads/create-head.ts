@@ -29,13 +29,11 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
 
 /** What a creation that was cut off left: empty directories. Anything else there was somebody's data and is not touched. */
 function clearHalfMade(store: Store, label: Label): void {
-  for (const path of [paths.upper(store, label), paths.work(store, label)]) {
-    if (!exists(path)) continue
-    if (listNames(path).length > 0) {
-      throw new StratumError('integrity', `${label} has an upperdir with files but no head.toml. Nothing was changed`, {
-        hint: 'stratum fsck --repair writes it anew from what the upperdir says of itself',
-      })
-    }
-    rename(path, trashPath(store, 'half-made'))
+  const halves = [paths.upper(store, label), paths.work(store, label)].filter(exists)
+  if (halves.some(path => listNames(path).length > 0)) {
+    throw new StratumError('integrity', `${label} has an upperdir that was used but no head.toml. Nothing was changed`, {
+      hint: 'stratum fsck --repair writes it anew from what the upperdir says of itself',
+    })
   }
+  for (const path of halves) rename(path, trashPath(store, 'half-made'))
 }

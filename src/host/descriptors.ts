@@ -163,8 +163,13 @@ export function renameNewAt(from: number, source: string, to: number, target: st
 
 /** Both names change places in one step. */
 export function exchange(a: string, b: string): void {
+  exchangeAt(AT_FDCWD, a, b)
+}
+
+/** The same with two names of an open directory. */
+export function exchangeAt(directory: number, a: string, b: string): void {
   step('exchange')
-  check(renameat2(AT_FDCWD, cString(a), AT_FDCWD, cString(b), RENAME_EXCHANGE), 'exchange', b)
+  check(renameat2(directory, cString(a), directory, cString(b), RENAME_EXCHANGE), 'exchange', b)
 }
 
 export function renameNew(source: string, target: string): void {

@@ -7,7 +7,7 @@ import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
 import type { Store } from '../store/layout.ts'
-import { type MountSource, parseMountSource, placeOf } from './source.ts'
+import { labelOfSource, type MountSource, parseMountSource, placeOf } from './source.ts'
 
 /** A mount of a label, as the kernel shows it to this process. */
 export interface Mounted {
@@ -160,7 +160,8 @@ export function listMounted(store: Store): Mounted[] {
   return readMounts().flatMap(({ type, source: text, root, mountpoint, device, options, superOptions }) => {
     const source = type === 'overlay' ? parseMountSource(text) : undefined
     if (source === undefined || source.store !== store.id || (source.place ?? here) !== here) return []
-    const { label, commit, generation, tag } = source
+    const { commit, generation, tag } = source
+    const label = labelOfSource(store, source)
     const record = records.get(`${text} ${mountpoint}`)
     const mountReadOnly = options.includes('ro')
     return [

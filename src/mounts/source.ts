@@ -1,14 +1,17 @@
+import { hexOf, sha256 } from '../hashes/sha256.ts'
+import { listNames } from '../host/files.ts'
 import { statPath } from '../host/stat.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
-import { isLabel, type Label } from '../names/label.ts'
+import { isLabel, type Label, labelOfFolder } from '../names/label.ts'
 import { isTag, type Tag } from '../names/tag.ts'
-import type { Store } from '../store/layout.ts'
+import { paths, type Store } from '../store/layout.ts'
 
 /**
  * What a mount of Stratum says of itself in the source field of mountinfo, so that everything can be found out again from the kernel
  * alone: `stratum:app@<commit>.<generation>?store=<id>&at=<place>` is a HEAD, `stratum:app:v1@<commit>?store=…` a commit, read-only.
  */
 export interface MountSource {
+  /** As it is written: `labelOfSource` tells which one is meant. */
   readonly label: Label
   readonly commit: CommitId
   readonly store: string
@@ -22,7 +25,33 @@ export interface MountSource {
 
 const SOURCE = /^stratum:([^:@?]+)(?::([^@?]+))?@([0-9a-f]{64})(?:\.(\d+))?\?store=([0-9a-f-]{36})(?:&at=([0-9.]+))?$/
 
-export function formatMountSource({ label, commit, store, place, generation, tag }: MountSource): string {
+/** A string that the kernel takes as a mount option, without its final NUL (fsconfig(2)). */
+const BYTES_MAX = 255
+/** In the place of a label that does not fit; the rest is of its SHA-256. */
+const SHORTENED = /^~[0-9a-f]{32}$/
+/** In the place of a tag that does not fit. */
+const NO_TAG = '-' as Tag
+
+/** As much as fits: a tag goes first, for it is only shown, then the label, which can be found by its hash. */
+export function formatMountSource(source: MountSource): string {
+  const tag = source.generation === undefined ? NO_TAG : undefined
+  const label = shorten(source.label)
+  const forms = [source, { ...source, tag }, { ...source, label }, { ...source, label, tag }].map(format)
+  return forms.find(({ length }) => length <= BYTES_MAX) ?? forms[0]
+}
+
+function shorten(label: Label): Label {
+  return `~${hexOf(sha256(Buffer.from(label))).slice(0, 32)}` as Label
+}
+
+/** The label that a source means: it may have been too long for it. One that is not in the store (any more) stays as it was written. */
+export function labelOfSource(store: Store, { label }: MountSource): Label {
+  if (!SHORTENED.test(label)) return label
+  const labels = listNames(paths.refs(store)).map(labelOfFolder)
+  return labels.find(each => each !== undefined && shorten(each) === label) ?? label
+}
+
+function format({ label, commit, store, place, generation, tag }: MountSource): string {
   const what = generation === undefined ? `${label}:${tag ?? commit}@${commit}` : `${label}@${commit}.${generation}`
   return `stratum:${what}?store=${store}${place === undefined ? '' : `&at=${place}`}`
 }
@@ -35,9 +64,9 @@ export function placeOf({ path }: Store): string {
 
 export function parseMountSource(text: string): MountSource | undefined {
   const [, label, tag, commit, generation, store, place] = SOURCE.exec(text) ?? []
-  if (label === undefined || !isLabel(label) || !isCommitId(commit)) return undefined
+  if (label === undefined || !(isLabel(label) || SHORTENED.test(label)) || !isCommitId(commit)) return undefined
   return {
-    label,
+    label: label as Label,
     commit,
     store,
     place,

@@ -49,6 +49,8 @@ export interface ApplyResult {
   readonly how: 'swapped' | 'folded' | 'written' | 'unchanged'
   /** Paths that were written, where it was done so. */
   readonly written: number
+  /** Paths that somebody wrote to meanwhile: they stay as they are. */
+  readonly kept: readonly string[]
   /** Why HEAD was not simply exchanged. */
   readonly why: string | undefined
 }
@@ -134,10 +136,18 @@ async function applyCaptured(applying: Applying): Promise<ApplyResult> {
   }
   await captureHead(store, label, head, options, async (captured, session) => {
     const saved = saveBefore(applying, captured)
-    const common = { label, commit: target, mountpoint: request.mountpoint, saved, written: 0, why: undefined }
+    const common = {
+      label,
+      commit: target,
+      mountpoint: request.mountpoint,
+      saved,
+      written: 0,
+      kept: [],
+      why: undefined,
+    }
     if (captured.commit.metadata.id === target) outcome.result = { ...common, how: 'unchanged' }
     else if (request.path !== undefined)
-      outcome.result = { ...common, how: 'written', written: writeDifferences(applying, captured) }
+      outcome.result = { ...common, how: 'written', ...writeDifferences(applying, captured) }
     else outcome.result = { ...common, ...(await exchangeOrWrite(applying, captured, session)) }
   })
   return outcome.result as ApplyResult
@@ -177,7 +187,7 @@ async function exchangeOrWrite(
   applying: Applying,
   captured: CapturedHead,
   session: CaptureSession,
-): Promise<Pick<ApplyResult, 'how' | 'written' | 'why'>> {
+): Promise<Pick<ApplyResult, 'how' | 'written' | 'kept' | 'why'>> {
   const { context, request, target } = applying
   const { label } = request.reference
   const options = {
@@ -189,17 +199,20 @@ async function exchangeOrWrite(
     maxPauseMs: QUIET.maxPauseMs,
   }
   const remounted: Remounted = await remountHead(context.store, label, options)
-  if (remounted.how !== 'later') return { how: remounted.how, written: 0, why: undefined }
+  if (remounted.how !== 'later') return { how: remounted.how, written: 0, kept: [], why: undefined }
   if (headMounts(context.store, label).length === 0) {
     throw new StratumError('in-use', `HEAD of ${label} cannot be set back: ${remounted.why}`, {
       hint: 'End the processes that still use the old mount',
     })
   }
-  return { how: 'written', written: writeDifferences(applying, captured), why: remounted.why }
+  return { how: 'written', ...writeDifferences(applying, captured), why: remounted.why }
 }
 
-/** Writes what differs through the mount. Returns the number of paths. */
-function writeDifferences({ context: { store }, request, head, target }: Applying, { scan }: CapturedHead): number {
+/** Writes what differs through the mount. */
+function writeDifferences(
+  { context: { store }, request, head, target }: Applying,
+  { scan }: CapturedHead,
+): Pick<ApplyResult, 'written' | 'kept'> {
   const base = openCommitImage(store, head.base)
   const now = viewChanged(base, layerChanges(base, scan).change)
   const wanted = viewImage(target === head.base ? base : openCommitImage(store, target))
@@ -209,8 +222,8 @@ function writeDifferences({ context: { store }, request, head, target }: Applyin
     wanted,
     difference => void (isMeant(difference.path, request.path) && differences.push(difference)),
   )
-  writeThrough(store, request.mountpoint, wanted, differences)
-  return differences.length
+  const kept = writeThrough(store, request.mountpoint, { target: wanted, differences, scan })
+  return { written: differences.length - kept.length, kept }
 }
 
 function isMeant(path: string, wanted: string | undefined): boolean {

@@ -28,7 +28,7 @@ export const run: Command<Options> = async invocation => {
     }
   }
   const result = await applyCommit(context, request)
-  const { label, commit, saved, how, written } = result
+  const { label, commit, saved, how, written, kept } = result
   return {
     json: {
       label,
@@ -37,15 +37,20 @@ export const run: Command<Options> = async invocation => {
       how,
       written,
       ...(saved && { saved }),
+      ...(kept.length > 0 && { kept: kept.map(toUser) }),
       ...(result.why && { why: result.why }),
     },
     text: `${label}:${commit}`,
     quiet: `${label}:${commit}`,
     notes: notesOf(result),
+    warnings: kept.map(
+      path => `${toUser(path)} stays as it is: somebody wrote to it meanwhile, or something is mounted there`,
+    ),
+    exitCode: kept.length > 0 ? 3 : 0,
   }
 }
 
-function notesOf({ label, commit, mountpoint, saved, how, written, why }: ApplyResult): string[] {
+function notesOf({ label, commit, mountpoint, saved, how, written, kept, why }: ApplyResult): string[] {
   const notes = [
     how === 'unchanged'
       ? `HEAD of ${label} is as ${shortId(commit)} already`
@@ -53,6 +58,8 @@ function notesOf({ label, commit, mountpoint, saved, how, written, why }: ApplyR
   ]
   if (how === 'written')
     notes.push(`${count(written, 'path')} written through the mount${why === undefined ? '' : `: ${why}`}`)
+  if (kept.length > 0)
+    notes.push(`${count(kept.length, 'path')} left as they are: apply again, or see stratum diff ${label}`)
   if (saved !== undefined) notes.push(`what was there before is ${label}:${saved}`)
   return notes
 }

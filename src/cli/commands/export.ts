@@ -14,6 +14,7 @@ interface Options {
 
 const STDOUT = '-'
 const PARTIAL = 3
+const CUT_OFF = 1
 
 export const run: Command<Options> = async invocation => {
   const { args, options } = invocation
@@ -21,6 +22,7 @@ export const run: Command<Options> = async invocation => {
   const format = formatOf(file, options.format)
   const toStdout = file === STDOUT
   if (toStdout) checkStdout(options.json)
+  if (toStdout) process.exitCode = CUT_OFF // until all is written: half an archive is no success, also where nobody reads the rest
   const context = await openContext(invocation)
   const target = toStdout ? writeOut : absolute(file)
   const result = await exportCommit(context, {
