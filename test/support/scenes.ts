@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { unmount } from '../../src/host/mount-api.ts'
-import { close } from '../../src/host/descriptors.ts'
 import type { Lab } from './lab.ts'
 import { makeSource, type Scene } from './kills.ts'
 import { hashFolder } from './user.ts'
@@ -61,7 +60,6 @@ function breakStore({ store, paths }: Lab): void {
 }
 
 const at = (lab: Lab, name: string): string => path.join(lab.folder, name)
-const savedTags = (tags: readonly string[]): string[] => tags.filter(tag => tag.startsWith('before-apply'))
 
 export const SCENES: readonly Scene[] = [
   {
@@ -124,7 +122,7 @@ export const SCENES: readonly Scene[] = [
       draft(lab)
       fs.utimesSync(lab.head, 0, 0)
       await lab.commit({ name: 'v3' })
-      close(open)
+      fs.closeSync(open)
     },
     args: () => ['unmount', 'app'],
     done: [4],
@@ -190,8 +188,9 @@ export const SCENES: readonly Scene[] = [
       breakStore(lab)
     },
     args: () => ['fsck', '--repair'],
-    done: [9],
+    status: 9,
+    isDamaged: true,
+    done: [0],
     stepsMin: 15,
   },
 ]
-void savedTags
