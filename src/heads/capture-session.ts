@@ -73,7 +73,12 @@ function settledFiles({ root, index }: LayerScan): Set<ScannedNode> {
 export async function scanHead(store: Store, label: Label, signal?: AbortSignal): Promise<LayerScan> {
   await using pool = createReaderPool(store, undefined, signal)
   const cache = openHashCache(hashCachePath(store, label, 'head'), volumeOfStore(store))
-  return scanLayer(paths.upper(store, label), paths.work(store, label), { pool, cache, probe: 0n, previous: undefined })
+  return await scanLayer(paths.upper(store, label), paths.work(store, label), {
+    pool,
+    cache,
+    probe: 0n,
+    previous: undefined,
+  })
 }
 
 /** One cache for what was imported into a label, one for its HEAD. A label may be as long as a file's name: it leaves no room for more. */

@@ -4,11 +4,14 @@ import os from 'node:os'
 
 /**
  * Every call in this folder that changes something names itself here first. Tests let the process die, stop or fail at the n-th such
- * call (`STRATUM_FAULT=kill@17`, `stop@17`, `ENOSPC@17`), or count them (`count@FILE`). Without the variable nothing happens.
+ * call (`STRATUM_FAULT=kill@17`, `stop@17`, `ENOSPC@17`), count them (`count@FILE`),
+ * or write down each before it is made (`note@FILE`). Without the variable nothing happens.
  */
 export interface Fault {
   action: string
   at: number
+  /** Where to count or note. */
+  file: string
   /** Calls so far, of all threads. */
   counter: Int32Array
 }
@@ -24,7 +27,7 @@ export function armFaults(text: string | undefined, inherited?: Fault): void {
   if (inherited !== undefined) fault = inherited
   const [action, at] = (text ?? '').split('@')
   if (inherited !== undefined || at === undefined) return
-  fault = { action, at: Number(at), counter: new Int32Array(new SharedArrayBuffer(4)) }
+  fault = { action, at: Number(at), file: at, counter: new Int32Array(new SharedArrayBuffer(4)) }
   if (action === 'count') process.once('exit', () => fs.writeFileSync(at, String(stepsTaken())))
 }
 
@@ -38,8 +41,9 @@ export function stepsTaken(): number {
   return fault === undefined ? 0 : Atomics.load(fault.counter, 0)
 }
 
-function trigger({ action, at, counter }: Fault, call: string): void {
+function trigger({ action, at, file, counter }: Fault, call: string): void {
   const number = Atomics.add(counter, 0, 1) + 1
+  if (action === 'note') fs.appendFileSync(file, `step ${call}\n`)
   if (number !== at) return
   if (action === 'kill') process.kill(process.pid, 'SIGKILL')
   else if (action === 'stop') process.kill(process.pid, 'SIGSTOP')

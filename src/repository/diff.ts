@@ -32,7 +32,7 @@ export async function diffTrees(context: Context, a: Reference, b: Reference | u
   const { store, signal } = context
   for (const { label } of [a, ...(b === undefined ? [] : [b])]) requireLabel(store, label)
   using _lock = await lockStore(store, 'shared', lockOptions(context))
-  if (b === undefined && a.kind === 'head') return diffHead(context, a.label)
+  if (b === undefined && a.kind === 'head') return await diffHead(context, a.label)
   const [before, after] = [
     await openView(store, a, signal),
     await openView(store, b ?? { label: a.label, kind: 'head' }, signal),

@@ -60,7 +60,7 @@ export async function mountReference(context: Context, request: MountRequest): P
   using _store = await lockStore(store, 'shared', lockOptions(context))
   const head = await recoverHead(store, label)
   const opensHead = request.reference.kind === 'head' || (request.reference.name === LATEST && !request.readOnly)
-  if (opensHead) return mountWritable(context, request, head)
+  if (opensHead) return await mountWritable(context, request, head)
   const { id, tag } = resolveCommit(store, request.reference)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, `${labelFolder(label)}:${tag ?? id}`)
   prepareMountpoint(mountpoint)

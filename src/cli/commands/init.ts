@@ -1,7 +1,8 @@
 import { shortId } from '../../names/commit-id.ts'
 import { parseLabel } from '../../names/label.ts'
 import { toUser } from '../../names/text.ts'
-import { initLabel, migrateDirectory } from '../../repository/init.ts'
+import { initLabel } from '../../repository/init.ts'
+import { migrateDirectory } from '../../repository/migrate.ts'
 import { absolute, type Command, openContext } from '../invocation.ts'
 
 interface Options {
