@@ -71,7 +71,7 @@ function compareEntries(path: string, before: Entry | undefined, after: Entry | 
 
 /** The names inside a directory of one side or both, in the order of bytes. */
 function pairsBelow({ path, before, after }: Pair, wasDirectory: boolean, isDirectory: boolean): Pair[] {
-  const only = changedNames(before, after)
+  const only = wasDirectory && isDirectory ? changedNames(before, after) : undefined
   const old = before !== undefined && wasDirectory ? childrenOf(before, only) : NOTHING
   const now = after !== undefined && isDirectory ? childrenOf(after, only) : NOTHING
   const names = [...new Set([...old.keys(), ...now.keys()])].sort()
