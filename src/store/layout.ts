@@ -42,6 +42,9 @@ export const paths = {
   state: (store: Store) => `${store.path}/state`,
   /** A folder with a file for each pinned commit, named by its id. */
   pins: (store: Store) => `${store.path}/state/pins`,
+  /** Hashes of files that were read: one cache for what was imported into a label, one for its HEAD. */
+  hashCache: (store: Store, label: Label, kind: 'import' | 'head') =>
+    `${store.path}/state/hashes/${labelFolder(label)}.${kind}`,
   staging: (store: Store) => `${store.path}/staging`,
   trash: (store: Store) => `${store.path}/trash`,
   /** What fsck took out of the way; made when it is needed, never emptied. */
