@@ -17,7 +17,7 @@ import { nodePath } from '../names/text.ts'
 import { planImage } from '../images/layout.ts'
 import { writeImage } from '../images/write-image.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
-import { placeObjects, type StagedFolder } from '../objects/place-objects.ts'
+import { placeObjects, type StagedFolder, syncObjects } from '../objects/place-objects.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
 import { trashPath } from '../store/trash.ts'
@@ -49,13 +49,15 @@ const IMAGE_MODE = 0o444
  * lock from before the first object was looked up until a ref names the commit. @throws integrity if a commit of that id differs
  */
 export async function createCommit(store: Store, staging: Staging, parts: CommitParts): Promise<CreatedCommit> {
+  const synced = syncObjects(store, parts.staged)
+  synced.catch(() => undefined) // who waits for it below is told; if something else fails before, nobody does
   try {
     const hashing = hashTreeAside(parts.tree)
     const folder = `${staging.path}/commit`
     makeDirectory(folder)
     const image = writeImageFile(parts.tree, `${folder}/commit.cfs`)
     const metadata = metadataOf(parts, await hashing, image.digest)
-    placeObjects(store, parts.staged)
+    await placeObjects(store, parts.staged, synced)
     const existing = readTextIfExists(paths.metadata(store, metadata.id))
     if (existing !== undefined) {
       compare(parseMetadata(existing, metadata.id), metadata)

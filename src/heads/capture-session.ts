@@ -3,7 +3,6 @@ import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
 import { close, openDirectory } from '../host/descriptors.ts'
-import { hexOf, sha256 } from '../hashes/sha256.ts'
 import type { Label } from '../names/label.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Staging } from '../store/staging.ts'
@@ -29,7 +28,7 @@ export function openCaptureSession(
   signal?: AbortSignal,
   change: (pool: ReaderPool) => ReaderPool = pool => pool,
 ): CaptureSession {
-  const cachePath = hashCachePath(store, label, 'head')
+  const cachePath = paths.hashCache(store, label, 'head')
   const touched = touchProbe(store)
   const pool = change(createReaderPool(store, staging, signal))
   const volume = volumeOfStore(store)
@@ -72,16 +71,11 @@ function settledFiles({ root, index }: LayerScan): Set<ScannedNode> {
 /** One look at HEAD for `status` and `diff`: nothing is written, and what was hashed is not remembered. */
 export async function scanHead(store: Store, label: Label, signal?: AbortSignal): Promise<LayerScan> {
   await using pool = createReaderPool(store, undefined, signal)
-  const cache = openHashCache(hashCachePath(store, label, 'head'), volumeOfStore(store))
+  const cache = openHashCache(paths.hashCache(store, label, 'head'), volumeOfStore(store))
   return await scanLayer(paths.upper(store, label), paths.work(store, label), {
     pool,
     cache,
     probe: 0n,
     previous: undefined,
   })
-}
-
-/** One cache for what was imported into a label, one for its HEAD. A label may be as long as a file's name: it leaves no room for more. */
-export function hashCachePath(store: Store, label: Label, kind: 'import' | 'head'): string {
-  return `${paths.state(store)}/hashes/${hexOf(sha256(Buffer.from(label)))}.${kind}`
 }

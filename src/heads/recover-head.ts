@@ -9,7 +9,6 @@ import type { Label } from '../names/label.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { finishMoves } from '../refs/move-refs.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { hashCachePath } from './capture-session.ts'
 import { discardNext, finishFold } from './fold.ts'
 import { thawHead } from './freeze.ts'
 import { headMounts, isOnTop } from './head-mounts.ts'
@@ -35,7 +34,7 @@ function removeHalfWritten(store: Store, label: Label): void {
   removeTemporaries(paths.label(store, label))
   removeTemporaries(paths.tags(store, label))
   for (const kind of ['head', 'import'] as const) {
-    const cache = hashCachePath(store, label, kind)
+    const cache = paths.hashCache(store, label, kind)
     removeTemporaries(parentOf(cache), nameOf(cache))
   }
 }

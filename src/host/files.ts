@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
+import os from 'node:os'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
-import { check, libc } from './libc.ts'
+import { check, errorOf, libc } from './libc.ts'
 import { setModificationTimeAt } from './descriptors.ts'
 import { nodePath } from '../names/text.ts'
 
@@ -20,6 +21,23 @@ export function syncFileSystem(path: string): void {
   const descriptor = fs.openSync(nodePath(path), 'r')
   try {
     check(syncfs(descriptor), 'syncfs', path)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
+
+/**
+ * The same beside what this thread does meanwhile: what was written before the call is durable when the promise is kept. Why it failed is
+ * known to the thread of the call alone; what writing back can meet is EIO.
+ */
+export async function syncFileSystemAside(path: string): Promise<void> {
+  step('syncfs')
+  const descriptor = fs.openSync(nodePath(path), 'r')
+  try {
+    const result = await new Promise<number>((resolve, reject) =>
+      syncfs.async(descriptor, (error: Error | null, value: number) => (error ? reject(error) : resolve(value))),
+    )
+    if (result !== 0) throw errorOf(os.constants.errno.EIO, 'syncfs', path)
   } finally {
     fs.closeSync(descriptor)
   }

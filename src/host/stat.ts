@@ -1,4 +1,6 @@
-import { libc, check, cString } from './libc.ts'
+import os from 'node:os'
+import koffi from 'koffi'
+import { check, cString, libc, systemError } from './libc.ts'
 
 /** What statx(2) tells of a file. */
 export interface Stat {
@@ -54,6 +56,15 @@ export function statDescriptor(descriptor: number): Stat {
   return call(descriptor, EMPTY, AT_EMPTY_PATH, undefined)
 }
 
+/** The size of a name in an open directory; undefined where nothing is. No error is made for that, which would take longer than the call. */
+export function sizeAt(directory: number, name: string): number | undefined {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
+  if (statx(directory, cString(name), flags, STATX_SIZE, buffer) === 0) return Number(u64[5])
+  if (koffi.errno() === os.constants.errno.ENOENT) return undefined
+  throw systemError('statx', name)
+}
+
+const STATX_SIZE = 0x200
 const AT_STATX_DONT_SYNC = 0x4000
 
 /** The mount that a path leads to, symlinks followed; no server is asked. Undefined where it cannot be told. */

@@ -1,6 +1,6 @@
 import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, renameAt, renameNewAt, unlinkAt } from '../host/descriptors.ts'
-import { syncDescriptor, syncFileSystem } from '../host/files.ts'
+import { syncDescriptor, syncFileSystem, syncFileSystemAside } from '../host/files.ts'
 import { statAt } from '../host/stat.ts'
 import type { Digest } from '../hashes/verity.ts'
 import { objectName, paths, type Store } from '../store/layout.ts'
@@ -19,12 +19,28 @@ export interface StagedFolder {
 }
 
 /**
- * Gives staged objects their final names: first their bytes are made durable, then the names. An object of that name which has another
- * size is damaged and replaced.
+ * Begins to make the bytes of many staged objects durable, beside what the caller does until it calls `placeObjects`. Few are made durable
+ * there, one by one.
  */
-export function placeObjects(store: Store, staged: readonly StagedFolder[]): void {
-  const count = staged.reduce((sum, { digests }) => sum + digests.length, 0)
-  if (count > FSYNC_MAX) syncFileSystem(store.path)
+export async function syncObjects(store: Store, staged: readonly StagedFolder[]): Promise<void> {
+  if (countOf(staged) > FSYNC_MAX) await syncFileSystemAside(store.path)
+}
+
+function countOf(staged: readonly StagedFolder[]): number {
+  return staged.reduce((sum, { digests }) => sum + digests.length, 0)
+}
+
+/**
+ * Gives staged objects their final names: first their bytes are made durable (`synced` is what `syncObjects` returned), then the names. An
+ * object of that name which has another size is damaged and replaced.
+ */
+export async function placeObjects(
+  store: Store,
+  staged: readonly StagedFolder[],
+  synced = syncObjects(store, staged),
+): Promise<void> {
+  await synced
+  const count = countOf(staged)
   const objects = openDirectory(paths.objects(store))
   const touched = new Set(staged.flatMap(({ reliedOn }) => reliedOn))
   try {

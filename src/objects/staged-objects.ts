@@ -1,7 +1,6 @@
-import { isErrno } from '../errors/errno.ts'
 import { close, createFileAt, openDirectory, renameAt, unlinkAt } from '../host/descriptors.ts'
 import { makeDirectory, writeAll } from '../host/files.ts'
-import { statAt } from '../host/stat.ts'
+import { sizeAt } from '../host/stat.ts'
 import { type Digest, verityOf } from '../hashes/verity.ts'
 import { objectName, paths, type Store } from '../store/layout.ts'
 
@@ -37,7 +36,7 @@ export function openStagedObjects(store: Store, path: string): StagedObjects {
   const reliedOn = new Set<string>()
   const has = (digest: Digest, size: number): boolean => {
     if (written.has(digest)) return true
-    if (sizeOf(objects, digest) !== size) return false
+    if (sizeAt(objects, objectName(digest)) !== size) return false
     reliedOn.add(digest.slice(0, 2))
     return true
   }
@@ -76,16 +75,6 @@ export function openStagedObjects(store: Store, path: string): StagedObjects {
   }
 }
 
-/** The size of an object, or -1. */
-function sizeOf(objects: number, digest: Digest): number {
-  try {
-    return statAt(objects, objectName(digest)).size
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return -1
-    throw error
-  }
-}
-
 /** What `status` and `diff` need: digests of files, and nothing written. */
 export function hashOnlyObjects(store: Store): StagedObjects {
   const objects = openDirectory(paths.objects(store))
@@ -95,7 +84,7 @@ export function hashOnlyObjects(store: Store): StagedObjects {
     path: '',
     written: new Set(),
     reliedOn: new Set(),
-    has: (digest, size) => sizeOf(objects, digest) === size,
+    has: (digest, size) => sizeAt(objects, objectName(digest)) === size,
     put: verityOf,
     adopt: () => undefined,
     newName: () => '',

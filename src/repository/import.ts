@@ -3,13 +3,13 @@ import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { hashCachePath } from '../heads/capture-session.ts'
 import { readMounts } from '../host/mountinfo.ts'
 import { isDirectoryMode, statPath } from '../host/stat.ts'
 import { parseMountSource } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
 import type { Staging } from '../store/staging.ts'
+import { paths } from '../store/layout.ts'
 import type { Context } from './context.ts'
 import { type ImportResult, importWith, type NewCommit } from './import-with.ts'
 
@@ -43,7 +43,7 @@ export function openImportReading(
   label: Label,
   staging: Staging,
 ): ImportReading {
-  const cachePath = hashCachePath(store, label, 'import')
+  const cachePath = paths.hashCache(store, label, 'import')
   const probe = touchProbe(store)
   const pool = createReaderPool(store, staging, signal)
   const done = { stage: 'reading', files: 0, bytes: 0 }

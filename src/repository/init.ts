@@ -14,7 +14,8 @@ import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging } from '../store/staging.ts'
 import { type Context, lockOptions } from './context.ts'
-import { createEmptyCommit, prepareMountpoint } from './mount.ts'
+import { createEmptyCommit } from './empty-commit.ts'
+import { prepareMountpoint } from './mount.ts'
 
 export interface InitRequest {
   readonly label: Label

@@ -1,11 +1,10 @@
 import fs from 'node:fs'
 import { hasCommit } from '../commits/commit-store.ts'
-import { createCommit } from '../commits/create-commit.ts'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
 import { CopiedHeadError, mountHead, type MountHeadOptions } from '../heads/mount-head.ts'
-import { type RefreshedHead, refreshCopiedHead } from '../heads/refresh-copied.ts'
+import type { RefreshedHead } from '../heads/refresh-copied.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
 import { listNames, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
@@ -25,10 +24,6 @@ import { readTag } from '../refs/tags.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
-import { createStaging } from '../store/staging.ts'
-import { emptyImage } from '../tree/append.ts'
-import { type Entry, PLAIN_DIRECTORY } from '../tree/entry.ts'
-import { mergeTree } from '../tree/merge.ts'
 import { type Context, lockOptions } from './context.ts'
 
 export interface MountRequest {
@@ -113,6 +108,8 @@ export async function mountOrRefresh(
     if (!(error instanceof CopiedHeadError)) throw error
   }
   requireWritable(store)
+  // What makes a commit is a third of the code, and a mount is to be there at once.
+  const { refreshCopiedHead } = await import('../heads/refresh-copied.ts')
   const refreshed = await refreshCopiedHead(store, label, head, { actor, signal })
   await mountHead(store, label, refreshed.head, mountpoint, options)
   return refreshed
@@ -222,21 +219,4 @@ export function prepareMountpoint(mountpoint: string): void {
 /** The mountpoints that Stratum makes by itself go with their mount. */
 export function removeDefaultMountpoint(mountpoint: string): void {
   if (/\/\d+\/stratum\/[^/]+$/.test(mountpoint)) removeEmptyDirectory(mountpoint)
-}
-
-/** The commit of an empty directory: what a new label begins with. */
-export async function createEmptyCommit(
-  store: Store,
-  root: Partial<Pick<Entry, 'mode' | 'uid' | 'gid'>> = {},
-): Promise<CommitId> {
-  using staging = createStaging(store)
-  const tree = mergeTree(emptyImage(), { entry: { ...PLAIN_DIRECTORY, ...root } })
-  const { metadata } = await createCommit(store, staging, {
-    tree,
-    staged: [],
-    parent: undefined,
-    message: undefined,
-    author: undefined,
-  })
-  return metadata.id
 }

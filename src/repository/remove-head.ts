@@ -1,5 +1,4 @@
 import { StratumError } from '../errors/stratum-error.ts'
-import { hashCachePath } from '../heads/capture-session.ts'
 import { isSuperblockGone } from '../heads/probe-superblock.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { headMounts } from '../heads/head-mounts.ts'
@@ -40,7 +39,7 @@ export function discardHead({ store, actor }: Context, label: Label): void {
   for (const part of parts) rename(part, `${trash}/${nameOf(part)}`)
   syncDirectory(paths.label(store, label))
   syncDirectory(trash)
-  removeIfExists(hashCachePath(store, label, 'head'))
+  removeIfExists(paths.hashCache(store, label, 'head'))
 }
 
 /** @throws in-use, with the mountpoint */

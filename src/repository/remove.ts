@@ -1,5 +1,4 @@
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
-import { hashCachePath } from '../heads/capture-session.ts'
 import { isSuperblockGone } from '../heads/probe-superblock.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { removeIfExists, rename, syncDirectory } from '../host/files.ts'
@@ -113,5 +112,5 @@ function removeLabel(store: Store, label: Label): void {
   }
   rename(paths.label(store, label), trashPath(store, 'label'))
   syncDirectory(paths.refs(store))
-  for (const kind of ['import', 'head'] as const) removeIfExists(hashCachePath(store, label, kind))
+  for (const kind of ['import', 'head'] as const) removeIfExists(paths.hashCache(store, label, kind))
 }

@@ -1,3 +1,4 @@
+import { hexOf, sha256 } from '../hashes/sha256.ts'
 import type { Digest } from '../hashes/verity.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import { type Label, labelFolder } from '../names/label.ts'
@@ -42,6 +43,12 @@ export const paths = {
   state: (store: Store) => `${store.path}/state`,
   /** A folder with a file for each pinned commit, named by its id. */
   pins: (store: Store) => `${store.path}/state/pins`,
+  /**
+   * Hashes of files that were read: one cache for what was imported into a label, one for its HEAD. A label may be as long as a file's
+   * name, which leaves no room for more.
+   */
+  hashCache: (store: Store, label: Label, kind: 'import' | 'head') =>
+    `${store.path}/state/hashes/${hexOf(sha256(Buffer.from(label)))}.${kind}`,
   staging: (store: Store) => `${store.path}/staging`,
   trash: (store: Store) => `${store.path}/trash`,
   /** What fsck took out of the way; made when it is needed, never emptied. */

@@ -71,8 +71,9 @@ function compareEntries(path: string, before: Entry | undefined, after: Entry | 
 
 /** The names inside a directory of one side or both, in the order of bytes. */
 function pairsBelow({ path, before, after }: Pair, wasDirectory: boolean, isDirectory: boolean): Pair[] {
-  const old = before !== undefined && wasDirectory ? childrenOf(before) : NOTHING
-  const now = after !== undefined && isDirectory ? childrenOf(after) : NOTHING
+  const only = wasDirectory && isDirectory ? changedNames(before, after) : undefined
+  const old = before !== undefined && wasDirectory ? childrenOf(before, only) : NOTHING
+  const now = after !== undefined && isDirectory ? childrenOf(after, only) : NOTHING
   const names = [...new Set([...old.keys(), ...now.keys()])].sort()
   return names.map(name => ({
     path: path === '' ? name : `${path}/${name}`,
@@ -82,16 +83,27 @@ function pairsBelow({ path, before, after }: Pair, wasDirectory: boolean, isDire
 }
 
 const NOTHING: ReadonlyMap<string, View> = new Map()
+const NO_NAMES: ReadonlyMap<string, Change> = new Map()
+
+/** Where both sides are one directory of one image and only one has a change, no other names than those of the change can differ. */
+function changedNames(before: View | undefined, after: View | undefined): ReadonlyMap<string, Change> | undefined {
+  if (before === undefined || after === undefined) return undefined
+  if (before.image !== after.image || before.node !== after.node) return undefined
+  if (before.change !== undefined && after.change !== undefined) return undefined
+  return (before.change ?? after.change)?.children ?? NO_NAMES
+}
 
 export function entryOfView({ image, node, change }: View): Entry {
   return change?.entry ?? readEntry(image, node)
 }
 
-/** The names in a directory; for a change that only touches a few, the others are as the image has them. */
-export function childrenOf({ image, node, change }: View): Map<string, View> {
+/** The names in a directory, or some of them; for a change that only touches a few, the others are as the image has them. */
+export function childrenOf({ image, node, change }: View, only?: ReadonlyMap<string, unknown>): Map<string, View> {
   const children = new Map<string, View>()
   if (node !== 0)
-    eachEntry(image, node, (name, child) => void children.set(name, { image, node: child, change: undefined }))
+    eachEntry(image, node, (name, child) => {
+      if (only === undefined || only.has(name)) children.set(name, { image, node: child, change: undefined })
+    })
   for (const [name, below] of change?.children ?? []) {
     if (below.entry === null) children.delete(name)
     else children.set(name, { image, node: nodeBelow(below, children.get(name)), change: below })

@@ -4,8 +4,8 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { mock, test } from 'node:test'
+import { paths } from '../../src/store/layout.ts'
 import { createHashRecorder, openHashCache } from '../../src/capture/hash-cache.ts'
-import { hashCachePath } from '../../src/heads/capture-session.ts'
 import { statPath } from '../../src/host/stat.ts'
 import { verityOf } from '../../src/hashes/verity.ts'
 import { startActor } from '../support/actor.ts'
@@ -60,7 +60,7 @@ test('after a boot nothing of the cache is believed', async () => {
 
 /** Puts another digest in the place of one in the cache of HEAD. */
 function poison(lab: Lab, text: string, other: string): void {
-  const cache = hashCachePath(lab.store, LABEL, 'head')
+  const cache = paths.hashCache(lab.store, LABEL, 'head')
   const bytes = fs.readFileSync(cache)
   const at = bytes.indexOf(Buffer.from(verityOf(Buffer.from(text)), 'hex'))
   assert.ok(at > 0, 'the cache holds the file')
