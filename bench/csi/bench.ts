@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { buildTree, LIKE_USR_SHARE } from '../data.ts'
-import { createMount, type Driver, type Mount, startDriver } from './driver.ts'
+import { buildProgram, createMount, type Driver, type Mount, program, startDriver } from './driver.ts'
 import { runCalls, summarize, type Times } from './load.ts'
 import { type Results, writeResults } from './report.ts'
 
@@ -13,7 +13,6 @@ import { type Results, writeResults } from './report.ts'
 const CALLS = Number(process.argv[2] ?? 2000)
 const CYCLES = 10_000
 const INSIDE = 'STRATUM_BENCH_FOLDER'
-const BINARY = path.resolve(import.meta.dirname, '../../bin/stratum')
 const IN_FLIGHT = [1, 8, 64]
 const PUBLISHED = [10, 1000]
 
@@ -39,16 +38,17 @@ function say(text: string): void {
 async function benchAll(folder: string): Promise<void> {
   const large = path.join(path.dirname(folder), 'stratum-bench', 'tree')
   fs.mkdirSync(path.dirname(large), { recursive: true })
-  say('building the trees')
+  say('building the program and the trees')
+  buildProgram(folder)
+  const [node, main] = program(folder)
+  const run = (args: string[]): Buffer => execFileSync(node, [main, ...args], { stdio: 'pipe' })
   buildTree(large, LIKE_USR_SHARE)
   buildTree(`${folder}/small`, { ...LIKE_USR_SHARE, files: 10, directories: 1 })
   for (const [tree, label] of [
     [large, 'bench/large'],
     [`${folder}/small`, 'bench/small'],
   ])
-    execFileSync(BINARY, ['import', tree, '--label', label, '--tag', 'v1', '--store', `${folder}/store`], {
-      stdio: 'pipe',
-    })
+    run(['import', tree, '--label', label, '--tag', 'v1', '--store', `${folder}/store`])
   const results: Results = { rows: [], memory: [], starts: [] }
   let driver = await startDriver(folder)
   results.memory.push(['idle, just started', driver.memory()])
@@ -69,8 +69,9 @@ async function benchAll(folder: string): Promise<void> {
   await driver.kill()
   driver = await startDriver(folder)
   results.starts.push(['nothing published', driver.startMs])
-  await benchHeads(driver, results)
   await benchMemory(driver, results)
+  await benchHeads(driver, results)
+  results.memory.push(['and after the calls for HEADs', driver.memory()])
   await driver.kill()
   writeResults(path.join(import.meta.dirname, 'RESULTS.md'), results)
 }
@@ -180,7 +181,6 @@ async function benchMemory(driver: Driver, results: Results): Promise<void> {
   const mounts = Array.from({ length: 8 }, (_, i) =>
     createMount(driver, `cycle-${i}`, { label: 'bench/small', tag: 'v1' }),
   )
-  results.memory.push(['after the controller calls', driver.memory()])
   for (let done = 0; done < CYCLES; done += CYCLES / 4) {
     say(`${done} cycles`)
     const cycles = Array.from({ length: CYCLES / 4 }, (_, i) => async () => {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js'
 import { loadProtocols } from '../../src/csi/protocol.ts'
 
-const BINARY = path.resolve(import.meta.dirname, '../../bin/stratum')
+const ROOT = path.resolve(import.meta.dirname, '../..')
 const protocols = loadProtocols()
 
 /** The node plugin as it is installed, in a process of its own, and a client of its socket. */
@@ -22,13 +22,26 @@ export interface Driver {
 
 const START_LIMIT_MS = 60_000
 
+/** Builds the program as the image has it: what runs from its sources takes more memory. */
+export function buildProgram(folder: string): void {
+  execFileSync(`${ROOT}/node_modules/.bin/tsc`, ['-p', `${ROOT}/tsconfig.build.json`, '--outDir', `${folder}/app/dist`])
+  for (const name of ['node_modules', 'proto', 'package.json', 'bin'])
+    fs.symlinkSync(`${ROOT}/${name}`, `${folder}/app/${name}`)
+}
+
+/** The command line of the built program. */
+export function program(folder: string): [string, string] {
+  return [`${ROOT}/node_modules/.bin/node`, `${folder}/app/dist/main.js`]
+}
+
 export async function startDriver(folder: string): Promise<Driver> {
   const [kubeletDir, socket] = [`${folder}/kubelet`, `${folder}/csi.sock`]
   fs.mkdirSync(kubeletDir, { recursive: true })
   const log = fs.openSync(`${folder}/node.log`, 'w')
   const begun = performance.now()
   const flags = ['--store', `${folder}/store`, '--endpoint', `unix://${socket}`]
-  const child = spawn(BINARY, ['node', ...flags, '--node-id', 'bench', '--kubelet-dir', kubeletDir], {
+  const [node, main] = program(folder)
+  const child = spawn(node, [main, 'node', ...flags, '--node-id', 'bench', '--kubelet-dir', kubeletDir], {
     stdio: ['ignore', log, log],
   })
   fs.closeSync(log)

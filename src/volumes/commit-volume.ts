@@ -3,6 +3,7 @@ import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
 import type { LogEntry } from '../refs/log.ts'
 import type { TagWish } from '../repository/record-commit.ts'
+import { podFreezers } from './pod-freezers.ts'
 import { contextOf, type Volumes } from './volumes.ts'
 
 export interface VolumeCommit {
@@ -45,5 +46,6 @@ export async function commitVolume(
     moreTags: tags,
     followLatest: false,
     freezers: undefined,
+    findFreezers: () => podFreezers(volumes, request.label),
   })
 }

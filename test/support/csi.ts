@@ -22,6 +22,8 @@ export interface Plugin extends AsyncDisposable {
   readonly startMs: number
   /** Resident memory in bytes. */
   memory(): Promise<number>
+  /** From here on, the n-th changing call kills it (`kill@n`) or fails (`EIO@n`). */
+  arm(fault: string): Promise<void>
   kill(): Promise<void>
   /** When it ended. */
   readonly gone: Promise<void>
@@ -60,6 +62,11 @@ export async function startPlugin({ store, socket, kubeletDir, env = {} }: Plugi
     async memory() {
       child.kill('SIGUSR2')
       return (await next()).rss
+    },
+    async arm(fault) {
+      fs.writeFileSync(`${socket}.fault`, fault)
+      child.kill('SIGUSR1')
+      await next()
     },
     kill,
     gone,
@@ -183,7 +190,9 @@ export interface CsiLab extends AsyncDisposable {
   wish(volumeId: string, wish?: Partial<Wish> & { readonly namespace?: string }): Wish
   /** Mounts of this store that are seen now. */
   mounts(): MountInfo[]
-  /** Files of the publish ledger. */
+  /** The folder of the publish ledger. */
+  readonly ledger: string
+  /** Files in it. */
   notes(): string[]
   /** Waits until a condition holds. */
   until(what: string, condition: () => boolean): Promise<void>
@@ -200,6 +209,7 @@ export async function createCsiLab(options: { readonly anyTarget?: boolean } = {
   const kubeletDir = `${store.scratch}/kubelet`
   const socket = `${store.scratch}/csi.sock`
   fs.mkdirSync(kubeletDir)
+  const ledger = `${process.env.STRATUM_RUN}/csi/stratum.csi.dev-${store.store.id}`
   let running: Plugin | undefined
   const start = async (env: Readonly<Record<string, string>> = {}): Promise<Plugin> => {
     const folder = options.anyTarget === true ? undefined : kubeletDir
@@ -223,7 +233,8 @@ export async function createCsiLab(options: { readonly anyTarget?: boolean } = {
       return { volumeId, pod, target: targetOf(kubeletDir, pod, volumeId), ...wish }
     },
     mounts: () => readMounts().filter(({ source }) => source.includes(store.store.id)),
-    notes: () => fs.readdirSync(`${process.env.STRATUM_RUN}/csi/stratum.csi.dev`),
+    ledger,
+    notes: () => fs.readdirSync(ledger),
     async until(what, condition) {
       for (const end = performance.now() + UNTIL_MS; !condition(); await sleep(10))
         if (performance.now() > end) throw new Error(`${what} did not come`)
