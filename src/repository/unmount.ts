@@ -31,7 +31,7 @@ export async function unmountTarget(context: Context, target: string): Promise<U
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
   // What is there now that nobody else changes it.
-  return unmountAndFold(context, label, findTarget(store, target))
+  return await unmountAndFold(context, label, findTarget(store, target))
 }
 
 /** Unmounts these mounts of a label. The caller holds the label's lock and the store's shared one. @throws in-use (with the holders) */
