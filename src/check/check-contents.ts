@@ -9,6 +9,8 @@ import { checkContent, type ContentProblem, type ExpectedObject } from './check-
 export interface ContentsOptions {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((objects: number, bytes: number) => void) | undefined
+  /** So many threads, and nothing in the calling one, which has others to serve; else as many as there are cores, where it is worth it. */
+  readonly threads?: number
 }
 
 type Batch = readonly ExpectedObject[]
@@ -22,7 +24,7 @@ const BATCH_BYTES = 32 << 20
 export async function checkContents(
   store: Store,
   objects: Iterable<ExpectedObject>,
-  { signal, onProgress }: ContentsOptions = {},
+  { signal, onProgress, threads }: ContentsOptions = {},
 ): Promise<Map<Digest, ContentProblem>> {
   const problems = new Map<Digest, ContentProblem>()
   const done = { objects: 0, bytes: 0 }
@@ -39,7 +41,7 @@ export async function checkContents(
   const { value: first } = batches.next()
   const { value: second } = batches.next()
   if (first === undefined) return problems
-  if (second === undefined) {
+  if (second === undefined && threads === undefined) {
     // One batch is read by the calling thread: starting others takes some 40 ms.
     await nextTurn()
     signal?.throwIfAborted()
@@ -47,13 +49,18 @@ export async function checkContents(
       first,
       first.map(object => checkContent(store, object)),
     )
-  } else await checkInThreads(store, [second, first], batches, { signal, collect })
+  } else {
+    const taken = second === undefined ? [first] : [second, first]
+    const count = threads ?? Math.min(os.availableParallelism(), THREADS_MAX)
+    await checkInThreads(store, taken, batches, { signal, collect, count })
+  }
   return problems
 }
 
 interface ThreadOptions {
   readonly signal: AbortSignal | undefined
   readonly collect: (batch: Batch, answers: Answers) => void
+  readonly count: number
 }
 
 /** Every thread gets a batch, and the next one with each answer. */
@@ -61,7 +68,7 @@ async function checkInThreads(
   store: Store,
   taken: Batch[],
   batches: Generator<Batch, undefined>,
-  { signal, collect }: ThreadOptions,
+  { signal, collect, count }: ThreadOptions,
 ): Promise<void> {
   const take = (): Batch | undefined => taken.pop() ?? batches.next().value
   const work = async (worker: Worker): Promise<void> => {
@@ -73,7 +80,7 @@ async function checkInThreads(
   }
   const file = import.meta.url.endsWith('.ts') ? './content-worker.ts' : './content-worker.js'
   const workers = Array.from(
-    { length: Math.min(os.availableParallelism(), THREADS_MAX) },
+    { length: count },
     () => new Worker(new URL(file, import.meta.url), { workerData: { store } }),
   )
   try {

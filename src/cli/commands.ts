@@ -1,6 +1,8 @@
+import { hostname } from 'node:os'
 import { type CommandSpec, nonNegative, option } from './program.ts'
 
 const MESSAGE = (): ReturnType<typeof option> => option('-m, --message <text>', 'what it is, for the log')
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error']
 const REFERENCE = 'label, label:tag or label:<commit id>'
 
 /** Every command, in the order of the help. */
@@ -255,6 +257,35 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'say what commits take on the disk, and what removing a tag would free',
     args: [['[reference]', 'a label or label:tag; without it, the whole store']],
     load: () => import('./commands/du.ts'),
+  },
+  {
+    name: 'node',
+    group: 'Kubernetes',
+    summary: 'serve kubelet on this node: the CSI plugin',
+    options: [
+      option('--endpoint <socket>', 'unix:///path/to/csi.sock, at the path where kubelet sees it')
+        .default('unix:///csi/csi.sock')
+        .env('CSI_ENDPOINT'),
+      option('--node-id <name>', 'the name of the node in Kubernetes').default(hostname(), "the machine's name"),
+      option('--driver-name <name>', 'the name of the CSI driver').default('stratum.csi.dev'),
+      option('--kubelet-dir <path>', "kubelet's folder, /var/lib/kubelet: targets outside it are refused"),
+      option('--any-target', 'mount at any absolute path, as without --kubelet-dir').default(false),
+      option('--registration-dir <path>', "kubelet's plugins_registry folder: the plugin registers itself there"),
+      option('--http <address>', 'serve /healthz, /readyz and /metrics at host:port or :port'),
+      option('--gc-interval <minutes>', 'how often garbage is collected; 0 for never')
+        .default(15)
+        .argParser(nonNegative),
+      option('--scrub-period <days>', 'in which time the whole store is checked once, in the background; 0 for never')
+        .default(30)
+        .argParser(nonNegative),
+      option('--log-level <level>', 'how much is logged').choices(LOG_LEVELS).default('info'),
+    ],
+    help: `Serves until SIGTERM. What is mounted stays mounted when it stops, is killed or upgraded.
+Logs are JSON lines on stderr. docs/csi.md says what the driver can do, docs/kubernetes how it is installed.
+
+  stratum node --kubelet-dir /var/lib/kubelet --registration-dir /var/lib/kubelet/plugins_registry \\
+    --endpoint unix:///var/lib/kubelet/plugins/stratum.csi.dev/csi.sock --node-id "$NODE_NAME" --http :9809`,
+    load: () => import('./commands/node.ts'),
   },
   {
     name: 'doctor',

@@ -5,7 +5,7 @@ import type { Command } from './invocation.ts'
 export interface CommandSpec {
   readonly name: string
   readonly summary: string
-  readonly group: 'Work' | 'History' | 'Store' | 'Help'
+  readonly group: 'Work' | 'History' | 'Store' | 'Kubernetes' | 'Help'
   /** `<needed>` and `[optional]`, with what each is. */
   readonly args?: readonly (readonly [name: string, description: string])[]
   readonly options?: readonly Option[]

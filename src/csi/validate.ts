@@ -47,7 +47,7 @@ function checkMap(key: string, map: Readonly<Record<string, string>>): void {
 }
 
 /** @throws usage if a required field is empty */
-export function required(request: Readonly<Record<string, unknown>>, field: string): string {
+export function required<Field extends string>(request: { readonly [Key in Field]?: unknown }, field: Field): string {
   const value = request[field]
   if (typeof value === 'string' && value !== '') return value
   throw new StratumError('usage', `${field} is missing`)

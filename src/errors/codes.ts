@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'busy'
   | 'timeout'
   | 'conflict'
+  | 'unchanged'
   | 'unclean'
   | 'integrity'
   | 'no-store'

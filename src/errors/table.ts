@@ -40,6 +40,8 @@ export const ERROR_TABLE = {
   busy: { exit: 7, grpc: GRPC.aborted, reason: 'Busy', retry: true },
   timeout: { exit: 7, grpc: GRPC.deadlineExceeded, reason: 'DeadlineExceeded', retry: true },
   conflict: { exit: 1, grpc: GRPC.aborted, reason: 'Conflict', retry: true },
+  /** A commit was to be refused if it were as the last one. */
+  unchanged: { exit: 1, grpc: GRPC.failedPrecondition, reason: 'NothingToCommit', retry: false },
   unclean: { exit: 8, grpc: GRPC.failedPrecondition, reason: 'Unclean', retry: false },
   integrity: { exit: 9, grpc: GRPC.dataLoss, reason: 'IntegrityError', retry: false },
   'no-store': { exit: 10, grpc: GRPC.failedPrecondition, reason: 'NoStore', retry: true },

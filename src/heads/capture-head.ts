@@ -28,6 +28,8 @@ export interface CapturedHead {
   readonly unstable: readonly string[]
   /** Hard links of the base that were torn apart when the upperdir was copied. */
   readonly torn: readonly string[]
+  /** Files that look cut by a power loss and were taken as they are. */
+  readonly suspicious: readonly string[]
 }
 
 export interface CaptureOptions extends StillOptions {
@@ -54,7 +56,8 @@ export async function captureHead(
   await using session = openCaptureSession(store, label, staging, options.signal)
   const target = { store, label, head, mounted: headMounts(store, label), session, signal: options.signal }
   const still = await scanStill(target, options)
-  if (!options.allowUnclean) refuseSuspicious(label, head, still.scan)
+  const suspicious = suspiciousFiles(head, still.scan)
+  if (!options.allowUnclean) refuseSuspicious(label, suspicious)
   const base = openCommitImage(store, head.base)
   const { change, torn } = layerChanges(base, still.scan)
   const tree = mergeTree(base, change)
@@ -67,13 +70,12 @@ export async function captureHead(
     author: options.author,
   })
   session.saveHashes(still.scan)
-  const captured: CapturedHead = { ...still, commit, torn, changes: countChanges(base, change) }
+  const captured: CapturedHead = { ...still, commit, torn, suspicious, changes: countChanges(base, change) }
   await complete(captured, session)
   return captured
 }
 
-function refuseSuspicious(label: Label, head: HeadRecord, scan: LayerScan): void {
-  const suspicious = suspiciousFiles(head, scan)
+function refuseSuspicious(label: Label, suspicious: readonly string[]): void {
   if (suspicious.length === 0) return
   const shown = suspicious.slice(0, 10).map(toUser)
   throw new StratumError(

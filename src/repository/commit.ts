@@ -6,23 +6,35 @@ import { withoutDoubt } from '../heads/unclean.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import type { Label } from '../names/label.ts'
-import type { CommitId } from '../names/commit-id.ts'
-import { checkTagFor, type Tag } from '../names/tag.ts'
+import { type CommitId, shortId } from '../names/commit-id.ts'
+import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
+import type { LogEntry } from '../refs/log.ts'
 import { moveRefs } from '../refs/move-refs.ts'
 import { requireLabel } from '../refs/resolve.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging } from '../store/staging.ts'
 import { type Context, lockOptions } from './context.ts'
-import { movesForHeadCommit, requireFreeTag } from './record-commit.ts'
+import { movesForHeadCommit, requireTags, type TagWish } from './record-commit.ts'
 
 export interface CommitRequest extends StillOptions {
   readonly label: Label
+  /** A new one. */
   readonly tag: Tag | undefined
+  /** Further tags, moved together with the first. One that must be free may also name the commit already, if nothing changed. */
+  readonly moreTags?: readonly TagWish[]
+  /** False: without a tag, only HEAD keeps the commit, for who is going to keep it otherwise. */
+  readonly automaticTag?: boolean
+  /** False: `latest` stays, even if it names HEAD's last commit. */
+  readonly followLatest?: boolean
   readonly message: string | undefined
   readonly allowUnclean: boolean
+  /** Fail if HEAD is as its last commit. */
+  readonly refuseUnchanged?: boolean
+  /** More facts for the label's log: the request of a cluster. */
+  readonly notes?: LogEntry['notes']
 }
 
 export interface CommitResult extends CapturedHead {
@@ -35,7 +47,7 @@ export interface CommitResult extends CapturedHead {
   readonly remounted: Remounted
 }
 
-/** Makes a commit of HEAD. @throws not-found, exists (the tag), in-use, timeout, unclean, integrity, no-space */
+/** Makes a commit of HEAD. @throws not-found, exists or conflict (a tag), in-use, timeout, unchanged, unclean, integrity, no-space */
 export async function commitHead(context: Context, request: CommitRequest): Promise<CommitResult> {
   const { store } = context
   const { label, tag } = request
@@ -46,7 +58,7 @@ export async function commitHead(context: Context, request: CommitRequest): Prom
   const head = await recoverHead(store, label)
   if (head === undefined)
     throw new StratumError('not-found', `${label} has no HEAD to commit`, { hint: `stratum mount ${label} makes one` })
-  requireFreeTag(store, label, tag)
+  requireTags(store, label, tagsOf(request), head.lastCommit)
   clearStaleStaging(store)
   const remounted: { outcome: Remounted } = { outcome: { how: 'later', why: 'nothing changed' } }
   const captured = await captureHead(
@@ -78,21 +90,32 @@ function failedToRemount(error: unknown): Remounted {
   return { how: 'later', why: toStratumError(error, 're-mounting').message }
 }
 
-function record(
-  { store, actor }: Context,
-  { label, tag, message, consistency }: CommitRequest,
-  captured: CapturedHead,
-): void {
+function tagsOf({ tag, moreTags = [] }: CommitRequest): TagWish[] {
+  return [...(tag === undefined ? [] : [{ name: tag, move: false, isNew: true }]), ...moreTags]
+}
+
+function record({ store, actor }: Context, request: CommitRequest, captured: CapturedHead): void {
+  const { label, message, consistency, automaticTag = true, followLatest = true } = request
   const { id } = captured.commit.metadata
-  if (tag !== undefined) checkTagFor(tag, id)
+  if (request.refuseUnchanged && id === readHead(store, label)?.lastCommit)
+    throw new StratumError('unchanged', `nothing changed in ${label} since ${shortId(id)}`)
+  requireTags(store, label, tagsOf(request), id)
   const notes = {
     consistency,
     pauseMs: Math.round(captured.pauseMs * 10) / 10,
     files: captured.changes.added + captured.changes.modified + captured.changes.removed,
+    bytes: captured.changes.bytes,
+    ...(captured.suspicious.length === 0 ? {} : { unclean: captured.suspicious.length }),
+    ...request.notes,
   }
   const unstable = captured.unstable.length === 0 ? {} : { unstable: captured.unstable.map(toUser) }
   const operation = { actor, operation: 'commit', notes, ...unstable, ...(message === undefined ? {} : { message }) }
-  moveRefs(store, label, operation, movesForHeadCommit(store, label, id, tag))
+  moveRefs(
+    store,
+    label,
+    operation,
+    movesForHeadCommit(store, label, id, { tags: tagsOf(request), automaticTag, followLatest }),
+  )
   const head = readHead(store, label) as HeadRecord
   writeHead(store, label, { ...withoutDoubt(head), changes: captured.changes })
 }

@@ -55,17 +55,64 @@ function namedTags(store: Store, label: Label, id: CommitId): Tag[] {
   )
 }
 
-/** The moves of a commit of HEAD: the tag, HEAD itself, and `latest` if it was where HEAD was. */
+/** A tag for a commit, and what becomes of one of that name that exists. */
+export interface TagWish {
+  readonly name: Tag
+  /** Take it along; else it has to be free, or to name the commit already. */
+  readonly move: boolean
+  /** It has to be free in any case. */
+  readonly isNew?: boolean
+  /** Where it has to be, if it moves. */
+  readonly expected?: CommitId | undefined
+}
+
+/**
+ * To be asked before the work is done, with the commit that it may turn out to be, and again with the commit that it is.
+ * @throws exists (a tag that may not move), conflict (one that is not where it was expected)
+ */
+export function requireTags(store: Store, label: Label, wishes: readonly TagWish[], commit: CommitId): void {
+  for (const { name, move, isNew = false, expected } of wishes) {
+    const current = readTag(store, label, name)
+    if (!move && (isNew || current !== commit)) requireFreeTag(store, label, name)
+    if (expected === undefined || current === expected) continue
+    const found = current === undefined ? 'does not exist' : `is ${shortId(current)}`
+    throw new StratumError('conflict', `${label}:${name} ${found}, and not ${shortId(expected)}`)
+  }
+}
+
+/** What a commit of HEAD is kept by. */
+export interface HeadCommitRefs {
+  readonly tags: readonly TagWish[]
+  /** Without tags: whether it gets the automatic one. */
+  readonly automaticTag: boolean
+  readonly followLatest: boolean
+}
+
+/** The moves of a commit of HEAD: the tags, HEAD itself, and `latest` if it was where HEAD was and is to follow. */
 export function movesForHeadCommit(
   store: Store,
   label: Label,
   id: CommitId,
-  tag: Tag | undefined,
+  { tags, automaticTag, followLatest }: HeadCommitRefs,
 ): Map<string, RefMove> {
-  const moves = movesForCommit(store, label, id, tag)
+  const moves =
+    tags.length === 0 && automaticTag
+      ? movesForCommit(store, label, id, undefined)
+      : movesForTags(store, label, id, tags)
   const last = readHead(store, label)?.lastCommit ?? null
   moves.set(HEAD_REF, { from: last, to: id })
-  if (last !== null && tag !== LATEST && readTag(store, label, LATEST) === last)
+  if (followLatest && last !== null && !moves.has(tagRef(LATEST)) && readTag(store, label, LATEST) === last)
     moves.set(tagRef(LATEST), { from: last, to: id })
+  return moves
+}
+
+/** The moves that give a commit its tags; those that it has stay in the list, as moves to where they are. */
+export function movesForTags(store: Store, label: Label, id: CommitId, tags: readonly TagWish[]): Map<string, RefMove> {
+  const moves = new Map<string, RefMove>()
+  for (const { name } of tags) {
+    checkTagFor(name, id)
+    moves.set(tagRef(name), { from: readTag(store, label, name) ?? null, to: id })
+    dropAutomaticTag(store, label, id, name, moves)
+  }
   return moves
 }

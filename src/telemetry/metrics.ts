@@ -19,6 +19,8 @@ export interface Metrics extends KubeMetrics {
   readonly folds: Counter<'result'>
   readonly collectSeconds: Histogram<'result'>
   readonly collectedBytes: Counter
+  readonly scrubbedBytes: Counter
+  readonly scrubFindings: Counter<'severity'>
   /** Seconds since 1970. */
   readonly collectedLast: Gauge
   readonly scrubbedObjects: Counter
@@ -89,6 +91,8 @@ export function createMetrics(): Metrics {
     folds: counter('folds_total', 'HEADs that got a new base', ['result']),
     collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
     collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
+    scrubbedBytes: counter('scrubbed_bytes_total', 'Bytes of objects whose content was checked in the background'),
+    scrubFindings: counter('scrub_findings_total', 'What the check in the background found', ['severity']),
     collectedLast: gauge('gc_last_success_timestamp_seconds', 'When garbage was last collected with success'),
     scrubbedObjects: counter('scrub_objects_total', 'Objects that the scrub read and compared with their names'),
     integrityErrors: counter('integrity_errors_total', 'Damage that was found', ['where']),

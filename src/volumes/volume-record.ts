@@ -20,15 +20,23 @@ export interface VolumeRecord {
   /** An intent that was written and not finished is finished, or taken back, by the next call for it. */
   readonly state: 'creating' | 'ready' | 'deleting'
   readonly onDelete: OnDelete
+  /** What was asked for: nothing limits a HEAD to it. 0 if nothing was. */
+  readonly capacityBytes: number
   readonly uid: number
   readonly gid: number
   /** Permission bits of the root directory. */
   readonly mode: number
   /** What its HEAD began with; undefined for an empty one. */
   readonly source: VolumeSource | undefined
+  /** The commit that its HEAD began with; undefined until that is known. */
   readonly commit: CommitId | undefined
   /** The claim that it was made for, as external-provisioner tells with --extra-create-metadata. */
-  readonly claim: { readonly namespace: string; readonly name: string } | undefined
+  readonly claim: NamespacedName | undefined
+}
+
+export interface NamespacedName {
+  readonly namespace: string
+  readonly name: string
 }
 
 export type VolumeSource =

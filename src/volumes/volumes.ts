@@ -31,6 +31,9 @@ export interface HolderArbiter {
 
 export const SOLE_HOLDER: HolderArbiter = { take: async () => undefined, release: async () => undefined }
 
+/** Who is named in the log of a label for what kubelet and the sidecars ask for. */
+export const ACTOR = 'csi'
+
 /** The context of the repository's verbs for a call. `actor` is who is named in the label's log. */
 export function contextOf({ store }: Volumes, actor: string, signal: AbortSignal): Context {
   return { store, actor, signal }

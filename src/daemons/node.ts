@@ -1,0 +1,116 @@
+import { once } from 'node:events'
+import { type CallContext, createCallGate } from '../csi/call.ts'
+import { controllerMethods } from '../csi/controller.ts'
+import { identityMethods } from '../csi/identity.ts'
+import { nodeMethods } from '../csi/node.ts'
+import { loadProtocols } from '../csi/protocol.ts'
+import { serveRegistration } from '../csi/registration.ts'
+import type { SocketServer } from '../csi/server.ts'
+import { serveServices } from '../csi/services.ts'
+import { createVolumeLocks } from '../csi/volume-locks.ts'
+import type { Store } from '../store/layout.ts'
+import { type HttpServer, serveHttp } from '../telemetry/http.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
+import { type Claims, NO_CLAIMS } from '../volumes/claims.ts'
+import { openVolumes } from '../volumes/recover.ts'
+import { tidyAllRecords } from '../volumes/volume-store.ts'
+import { type DriverOptions, type HolderArbiter, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
+import { type BackgroundOptions, workInBackground } from './background.ts'
+import { lockForNode } from './node-lock.ts'
+
+export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 'scrubPeriodMs' | 'sources'> {
+  readonly store: Store
+  readonly driver: DriverOptions
+  /** The socket of the CSI services, at the path where kubelet sees it too: `unix:///csi/csi.sock`. */
+  readonly endpoint: string
+  /** kubelet's plugins_registry folder; undefined where something else registers the plugin. */
+  readonly registrationDir: string | undefined
+  /** `host:port` of /healthz, /readyz and /metrics. */
+  readonly http: string | undefined
+  readonly log: Logger
+  /** What a cluster adds. */
+  readonly holders?: HolderArbiter
+  readonly claims?: Claims
+}
+
+/** Calls under way get so long to end when the plugin is stopped. */
+const GRACE_MS = 20_000
+
+/**
+ * Serves kubelet until the signal comes: first the store is put in order, then the sockets open. What is mounted stays mounted when it
+ * stops, however that happens. @throws busy (another plugin on this store), usage (an endpoint)
+ */
+export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
+  const { store, log } = options
+  const state: State = { starting: 'the store is being opened', refused: undefined }
+  const metrics = createMetrics()
+  process.once('uncaughtException', error => {
+    log.fatal({ error: error.message, stack: error.stack }, 'a mistake of the program; what is mounted stays mounted')
+    process.exit(1)
+  })
+  await using _http = await openHttp(options, metrics, state)
+  using _lock = await lockForNode(store, signal)
+  tidyAllRecords(store)
+  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
+  const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
+  const servers = await openSockets(options, volumes, context, state)
+  state.starting = undefined
+  log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
+  const background = workInBackground({ ...options, metrics, signal })
+  try {
+    if (!signal.aborted) await once(signal, 'abort')
+  } finally {
+    state.starting = 'the plugin is stopping'
+    log.info({ calls: context.gate.underWay }, 'stopping')
+    for (const server of servers) await server.stop(GRACE_MS)
+    await background
+    log.info({}, 'stopped')
+  }
+}
+
+/** What /readyz and Probe say. */
+interface State {
+  starting: string | undefined
+  /** Why kubelet did not take the plugin. */
+  refused: string | undefined
+}
+
+function troubleOf({ starting, refused }: State): string | undefined {
+  return starting ?? (refused === undefined ? undefined : `kubelet refused the plugin: ${refused}`)
+}
+
+async function openHttp({ http, log }: NodeOptions, metrics: Metrics, state: State): Promise<HttpServer | undefined> {
+  if (http === undefined) return undefined
+  const server = await serveHttp(http, metrics.registry, { alive: () => undefined, ready: () => troubleOf(state) })
+  log.info({ address: server.address }, 'http')
+  return server
+}
+
+/** kubelet is told last, when the services answer. */
+async function openSockets(
+  options: NodeOptions,
+  volumes: Volumes,
+  context: CallContext,
+  state: State,
+): Promise<SocketServer[]> {
+  const { endpoint, registrationDir, driver, log } = options
+  const protocols = loadProtocols()
+  const services = await serveServices(endpoint, protocols, context, {
+    identity: identityMethods(driver.name, () => troubleOf(state)),
+    controller: controllerMethods(volumes, options.claims ?? NO_CLAIMS),
+    node: nodeMethods(volumes, context.metrics),
+  })
+  if (registrationDir === undefined) return [services]
+  const registration = await serveRegistration(protocols, context, {
+    driver: driver.name,
+    endpoint,
+    folder: registrationDir,
+    onStatus(error) {
+      state.refused = error
+      if (error === undefined) log.info({ driver: driver.name }, 'registered with kubelet')
+      else log.error({ driver: driver.name, error }, 'kubelet refused the plugin')
+    },
+  })
+  return [registration, services]
+}

@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { describeCluster } from './machine/layout.ts'
+import { startCluster } from './machine/start.ts'
+import { say } from './programs/cache.ts'
+import { collectEvidence } from './support/evidence.ts'
+
+/** Starts the cluster in the namespaces that it was started in and runs the test files, one after the other. See run.ts. */
+const LIMIT_MS = 20 * 60_000
+const NODES = 2
+/** Before all others: whether the cluster is one, and the only file that wants it without the driver. */
+const FIRST = ['cluster.test.ts', 'install.test.ts']
+const [folder, images, driverTag, ...words] = process.argv.slice(2)
+
+const cluster = describeCluster(folder, NODES)
+const started = performance.now()
+let failed = 0
+try {
+  await startCluster(cluster, images.split(','))
+  say(`the cluster is up (${seconds()} s)`)
+  for (const file of testFiles()) {
+    say(`${file} …`)
+    const ok = await runFile(file)
+    say(`${file} ${ok ? 'passed' : 'FAILED'} (${seconds()} s since the start)`)
+    if (ok) continue
+    failed++
+    console.log(await collectEvidence(cluster))
+  }
+} catch (error) {
+  failed++
+  console.log(error)
+  console.log(await collectEvidence(cluster))
+}
+process.exit(failed > 0 ? 1 : 0)
+
+function seconds(): string {
+  return ((performance.now() - started) / 1000).toFixed(0)
+}
+
+function testFiles(): string[] {
+  const found = fs.globSync('**/*.test.ts', { cwd: import.meta.dirname }).sort()
+  const all = [...FIRST, ...found.filter(file => !FIRST.includes(file))]
+  const chosen = all.filter(file => words.length === 0 || words.some(word => file.includes(word)))
+  if (chosen.length === 0) throw new Error(`no test file matches ${words.join(' ')}`)
+  return chosen
+}
+
+function runFile(file: string): Promise<boolean> {
+  const child = spawn(process.execPath, ['--test-reporter=spec', path.join(import.meta.dirname, file)], {
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      STRATUM_CLUSTER: folder,
+      STRATUM_CLUSTER_NODES: String(NODES),
+      STRATUM_IMAGE_TAG: driverTag,
+    },
+  })
+  const alarm = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
+  return new Promise(resolve => {
+    child.once('close', status => {
+      clearTimeout(alarm)
+      resolve(status === 0)
+    })
+  })
+}

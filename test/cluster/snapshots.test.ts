@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import { apply, cluster, get, kubectl, unique } from './support/cluster.ts'
+import { ensureInstalled } from './support/install.ts'
+import { claim, startPod } from './support/pods.ts'
+import { createClaim, nodeOfClaim } from './support/volumes.ts'
+import { waitFor } from './support/wait.ts'
+
+/** VolumeSnapshots, restores and clones through the sidecars, as every CSI driver has them. */
+
+before(ensureInstalled)
+
+const SNAPSHOT_API = 'snapshot.storage.k8s.io'
+const SOURCE_NODE = cluster.nodes[1].name
+
+/** Makes a VolumeSnapshot of a claim and waits until it can be used. */
+async function snapshot(source: string): Promise<string> {
+  const name = unique('snapshot')
+  await apply({
+    apiVersion: `${SNAPSHOT_API}/v1`,
+    kind: 'VolumeSnapshot',
+    metadata: { name, namespace: 'default' },
+    spec: { volumeSnapshotClassName: 'stratum', source: { persistentVolumeClaimName: source } },
+  })
+  await waitFor(
+    `snapshot ${name} to be ready`,
+    async () => (await get('volumesnapshot', name)).status?.readyToUse === true,
+    { explain: () => kubectl('describe', 'volumesnapshot,volumesnapshotcontent') },
+  )
+  return name
+}
+
+test('a snapshot holds what had been synced, while the pod goes on writing', async () => {
+  const source = await createClaim()
+  const pod = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(source) } })
+  await pod.sh('echo before > /data/file && sync')
+  const taken = await snapshot(source)
+  await pod.sh('echo after > /data/file && sync')
+  const restored = await createClaim({ dataSource: { apiGroup: SNAPSHOT_API, kind: 'VolumeSnapshot', name: taken } })
+  const reader = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(restored) } })
+  assert.equal(await reader.sh('cat /data/file'), 'before')
+  assert.equal(await pod.sh('cat /data/file'), 'after')
+  await reader.sh('echo mine > /data/file')
+  assert.equal(await pod.sh('cat /data/file'), 'after', 'the restored volume is a volume of its own')
+  for (const each of [pod, reader]) await each.delete()
+  await kubectl('delete', 'volumesnapshot', taken, '--timeout=120s')
+  await kubectl('delete', 'pvc', restored, source, '--timeout=120s')
+})
+
+test('a clone has the content of its source, whose pod goes on', async () => {
+  const source = await createClaim()
+  const pod = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(source) } })
+  await pod.sh('mkdir /data/folder && echo original > /data/folder/file && sync')
+  const copy = await createClaim({ dataSource: { kind: 'PersistentVolumeClaim', name: source } })
+  const reader = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(copy) } })
+  assert.equal(await reader.sh('cat /data/folder/file'), 'original')
+  await reader.sh('echo changed > /data/folder/file')
+  assert.equal(await pod.sh('cat /data/folder/file'), 'original')
+  for (const each of [pod, reader]) await each.delete()
+  await kubectl('delete', 'pvc', copy, source, '--timeout=120s')
+})
+
+test('a pod that may run anywhere lands where the source of its restored volume is', async () => {
+  const source = await createClaim()
+  const pod = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(source) } })
+  await pod.sh('echo here > /data/file && sync')
+  const taken = await snapshot(source)
+  for (let round = 0; round < 3; round++) {
+    const restored = await createClaim({ dataSource: { apiGroup: SNAPSHOT_API, kind: 'VolumeSnapshot', name: taken } })
+    const reader = await startPod({ volumes: { '/data': claim(restored) } })
+    assert.equal(await nodeOfClaim(restored), SOURCE_NODE)
+    assert.equal(await reader.sh('cat /data/file'), 'here')
+    await reader.delete()
+  }
+  await pod.delete()
+})
