@@ -67,7 +67,7 @@ export async function startNode(api: Api, nodeName: string, store: TestStore = c
 
 export function volumesOf({ store, scratch }: TestStore, nodeId: string, holders: HolderArbiter): Volumes {
   const driver = { name: 'stratum.csi.dev', nodeId, kubeletDir: undefined, headsDir: `${scratch}/heads` }
-  return { store, driver, holders, ledger: { size: 0 } } as Volumes
+  return { store, driver, holders, ledger: { size: 0 } }
 }
 
 /** Asks for a commit. */
