@@ -16,11 +16,13 @@ export type Attempt = Promise<string | undefined>
 const DRY = { dryRun: 'All', fieldValidation: 'Strict' } as const
 
 /** Any object, right or wrong. */
-export type Body = Readonly<Record<string, unknown>> & { readonly metadata: Readonly<Record<string, unknown>> }
+export type Body = Readonly<Record<string, unknown>> & {
+  readonly metadata: Readonly<Record<string, unknown>> & { readonly namespace?: string }
+}
 
 export function tryCreate(server: ApiServer, resource: Resource<KubeObject>, object: Body, real = false): Attempt {
   const body = { apiVersion: apiVersion(resource), kind: resource.kind, ...object }
-  const namespace = resource.namespaced ? String(object.metadata.namespace ?? 'default') : undefined
+  const namespace = resource.namespaced ? (object.metadata.namespace ?? 'default') : undefined
   const path = collectionPath(resource, namespace)
   return attempt(callApi(server, { method: 'POST', path, body, query: real ? {} : DRY }))
 }
