@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { CONTROLLER } from './cluster-commands.ts'
 import { type CommandSpec, nonNegative, option } from './program.ts'
 
 const MESSAGE = (): ReturnType<typeof option> => option('-m, --message <text>', 'what it is, for the log')
@@ -287,6 +288,7 @@ Logs are JSON lines on stderr. docs/csi.md says what the driver can do, docs/kub
     --endpoint unix:///var/lib/kubelet/plugins/stratum.csi.dev/csi.sock --node-id "$NODE_NAME" --http :9809`,
     load: () => import('./commands/node.ts'),
   },
+  CONTROLLER,
   {
     name: 'doctor',
     group: 'Help',
