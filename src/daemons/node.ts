@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import v8 from 'node:v8'
 import { type CallContext, createCallGate } from '../csi/call.ts'
 import { controllerMethods } from '../csi/controller.ts'
 import { identityMethods } from '../csi/identity.ts'
@@ -8,6 +9,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
+import type { ClusterNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -15,7 +17,7 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { type Claims, NO_CLAIMS } from '../volumes/claims.ts'
 import { openVolumes } from '../volumes/recover.ts'
 import { tidyAllRecords } from '../volumes/volume-store.ts'
-import { type DriverOptions, type HolderArbiter, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
+import { type DriverOptions, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
 import { type BackgroundOptions, workInBackground } from './background.ts'
 import { lockForNode } from './node-lock.ts'
 
@@ -29,11 +31,12 @@ export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 
   /** `host:port` of /healthz, /readyz and /metrics. */
   readonly http: string | undefined
   readonly log: Logger
-  /** What a cluster adds. */
-  readonly holders?: HolderArbiter
-  readonly claims?: Claims
+  /** Whether the API server of the pod's cluster says who holds a label and what claims wish, and has StratumCommits to carry out. */
+  readonly cluster: boolean
 }
 
+/** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
+const SMALL_NURSERY = '--semi-space-growth-factor=1'
 /** Calls under way get so long to end when the plugin is stopped. */
 const GRACE_MS = 20_000
 
@@ -42,6 +45,7 @@ const GRACE_MS = 20_000
  * stops, however that happens. @throws busy (another plugin on this store), usage (an endpoint)
  */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
+  v8.setFlagsFromString(SMALL_NURSERY)
   const { store, log } = options
   const state: State = { starting: 'the store is being opened', refused: undefined }
   const metrics = createMetrics()
@@ -52,9 +56,11 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
+  const cluster = options.cluster ? await joinCluster(options, metrics) : undefined
+  const volumes = await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
-  const servers = await openSockets(options, volumes, context, state)
+  const servers = await openSockets(options, volumes, context, state, cluster?.claims ?? NO_CLAIMS)
+  await using _requests = cluster?.start(volumes)
   state.starting = undefined
   metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
@@ -68,6 +74,12 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
     await background
     log.info({}, 'stopped')
   }
+}
+
+/** Loaded only where it is needed: it costs memory on every node. */
+async function joinCluster({ store, driver, log }: NodeOptions, metrics: Metrics): Promise<ClusterNode> {
+  const { connectNode } = await import('../kube/connect-node.ts')
+  return connectNode({ store, nodeName: driver.nodeId, log, metrics })
 }
 
 /** What /readyz and Probe say. */
@@ -94,12 +106,13 @@ async function openSockets(
   volumes: Volumes,
   context: CallContext,
   state: State,
+  claims: Claims,
 ): Promise<SocketServer[]> {
   const { endpoint, registrationDir, driver, log } = options
   const protocols = loadProtocols()
   const services = await serveServices(endpoint, protocols, context, {
     identity: identityMethods(driver.name, () => troubleOf(state)),
-    controller: controllerMethods(volumes, options.claims ?? NO_CLAIMS),
+    controller: controllerMethods(volumes, claims),
     node: nodeMethods(volumes, context.metrics),
   })
   if (registrationDir === undefined) return [services]

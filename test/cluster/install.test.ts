@@ -13,7 +13,7 @@ import { waitFor } from './support/wait.ts'
 before(ensureSnapshotController)
 
 const NODE = cluster.nodes[0].name
-const WRITER = 'n=0; while n=$((n + 1)); do echo $n >> /data/log && fsync /data/log || exit 1; sleep 0.05; done'
+const WRITER = 'n=0; while n=$((n + 1)); do echo $n >> /data/log && sync /data/log || exit 1; sleep 0.05; done'
 let volume: string
 let writer: Pod
 

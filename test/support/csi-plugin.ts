@@ -1,3 +1,4 @@
+import fs from 'node:fs'
 import { loadProtocols } from '../../src/csi/protocol.ts'
 import { createCallGate, wrapService } from '../../src/csi/call.ts'
 import { nodeMethods } from '../../src/csi/node.ts'
@@ -26,7 +27,6 @@ const volumes = await openVolumes(openStore(store), driver, SOLE_HOLDER)
 const context = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
 const protocols = loadProtocols()
 const methods = nodeMethods(volumes, metrics)
-armFaults(process.env.STRATUM_FAULT)
 await serveSocket(
   `unix://${socket}`,
   protocols,
@@ -34,6 +34,10 @@ await serveSocket(
   context.gate,
 )
 process.stdout.write(`${JSON.stringify({ ready: true, milliseconds: performance.now() - started })}\n`)
+process.on('SIGUSR1', () => {
+  armFaults(fs.readFileSync(`${socket}.fault`, 'utf8'))
+  process.stdout.write(`${JSON.stringify({ armed: true })}\n`)
+})
 process.on('SIGUSR2', () => {
   process.stdout.write(`${JSON.stringify({ rss: process.memoryUsage().rss })}\n`)
 })

@@ -22,6 +22,8 @@ export interface Plugin extends AsyncDisposable {
   readonly startMs: number
   /** Resident memory in bytes. */
   memory(): Promise<number>
+  /** From here on, the n-th changing call kills it (`kill@n`) or fails (`EIO@n`). */
+  arm(fault: string): Promise<void>
   kill(): Promise<void>
   /** When it ended. */
   readonly gone: Promise<void>
@@ -60,6 +62,11 @@ export async function startPlugin({ store, socket, kubeletDir, env = {} }: Plugi
     async memory() {
       child.kill('SIGUSR2')
       return (await next()).rss
+    },
+    async arm(fault) {
+      fs.writeFileSync(`${socket}.fault`, fault)
+      child.kill('SIGUSR1')
+      await next()
     },
     kill,
     gone,

@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { pino } from 'pino'
+import { createLedger } from '../../../../src/volumes/ledger.ts'
 import type { InCluster } from '../../../../src/kube/client/api-server.ts'
 import { createObject, getObject, patchObject } from '../../../../src/kube/client/objects.ts'
 import { type ClusterNode, connectNode, type RunningNode } from '../../../../src/kube/connect-node.ts'
@@ -67,7 +68,7 @@ export async function startNode(api: Api, nodeName: string, store: TestStore = c
 
 export function volumesOf({ store, scratch }: TestStore, nodeId: string, holders: HolderArbiter): Volumes {
   const driver = { name: 'stratum.csi.dev', nodeId, kubeletDir: undefined, headsDir: `${scratch}/heads` }
-  return { store, driver, holders, ledger: { size: 0 } }
+  return { store, driver, holders, ledger: createLedger(driver.name) }
 }
 
 /** Asks for a commit. */
