@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { CONTROLLER } from './cluster-commands.ts'
 import { type CommandSpec, nonNegative, option } from './program.ts'
 
 const MESSAGE = (): ReturnType<typeof option> => option('-m, --message <text>', 'what it is, for the log')
@@ -272,6 +273,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--any-target', 'mount at any absolute path, as without --kubelet-dir').default(false),
       option('--registration-dir <path>', "kubelet's plugins_registry folder: the plugin registers itself there"),
       option('--http <address>', 'serve /healthz, /readyz and /metrics at host:port or :port'),
+      option('--cluster', "carry out StratumCommits of the pod's cluster, and keep its StratumLabels").default(false),
       option('--gc-interval <minutes>', 'how often garbage is collected; 0 for never')
         .default(15)
         .argParser(nonNegative),
@@ -287,6 +289,7 @@ Logs are JSON lines on stderr. docs/csi.md says what the driver can do, docs/kub
     --endpoint unix:///var/lib/kubelet/plugins/stratum.csi.dev/csi.sock --node-id "$NODE_NAME" --http :9809`,
     load: () => import('./commands/node.ts'),
   },
+  CONTROLLER,
   {
     name: 'doctor',
     group: 'Help',

@@ -1,10 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { toStratumError } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
-import { isInDoubt } from '../heads/unclean.ts'
 import { fileSystemSpace } from '../host/files.ts'
-import { readHead } from '../refs/head-file.ts'
-import { listLabels } from '../refs/tags.ts'
 import { collectGarbage, type CollectOptions } from '../repository/collect.ts'
 import type { Context } from '../repository/context.ts'
 import { scrubNext, SCRUB_PARTS } from '../repository/scrub.ts'
@@ -61,7 +58,6 @@ async function measure({ store, metrics }: BackgroundOptions): Promise<void> {
   metrics.storeBytes.set({ kind: 'available' }, freeBytes)
   metrics.storeInodes.set({ kind: 'size' }, inodes)
   metrics.storeInodes.set({ kind: 'available' }, freeInodes)
-  metrics.headsUnclean.set(listLabels(store).filter(label => isInDoubt(readHead(store, label))).length)
 }
 
 /** What `stratum gc` does. A store in use is no failure: the next time will do. */
@@ -70,8 +66,8 @@ async function collect({ store, log, metrics, signal, sources }: BackgroundOptio
   try {
     const result = await collectGarbage(contextOf(store, signal), sources === undefined ? {} : { sources })
     end({ result: result.postponed === undefined ? 'done' : 'postponed' })
-    metrics.collectedLast.setToCurrentTime()
     metrics.collectedBytes.inc(result.freed.bytes)
+    if (result.postponed === undefined) metrics.collectedLast.setToCurrentTime()
     const { commits, objects, bytes, freed, postponed } = result
     if (commits + objects + freed.items > 0)
       log.info({ commits, objects, bytes, freed, postponed }, 'collected garbage')
@@ -83,11 +79,11 @@ async function collect({ store, log, metrics, signal, sources }: BackgroundOptio
 }
 
 async function scrub({ store, log, metrics, signal }: BackgroundOptions): Promise<void> {
-  const { objects, findings } = await scrubNext(contextOf(store, signal))
-  metrics.scrubbedObjects.inc(objects)
-  for (const { what, message, affected } of findings.filter(({ severity }) => severity === 'damage')) {
-    metrics.integrityErrors.inc({ where: 'scrub' })
-    log.error({ what, problem: message, affected }, 'damage in the store')
+  const { bytes, findings } = await scrubNext(contextOf(store, signal))
+  metrics.scrubbedBytes.inc(bytes)
+  for (const { severity, what, message, affected } of findings) {
+    metrics.scrubFindings.inc({ severity })
+    if (severity === 'damage') log.error({ what, problem: message, affected }, 'damage in the store')
   }
 }
 

@@ -9,6 +9,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
+import type { ClusterNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -16,7 +17,7 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { type Claims, NO_CLAIMS } from '../volumes/claims.ts'
 import { openVolumes } from '../volumes/recover.ts'
 import { tidyAllRecords } from '../volumes/volume-store.ts'
-import { type DriverOptions, type HolderArbiter, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
+import { type DriverOptions, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
 import { type BackgroundOptions, workInBackground } from './background.ts'
 import { lockForNode } from './node-lock.ts'
 
@@ -30,9 +31,8 @@ export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 
   /** `host:port` of /healthz, /readyz and /metrics. */
   readonly http: string | undefined
   readonly log: Logger
-  /** What a cluster adds. */
-  readonly holders?: HolderArbiter
-  readonly claims?: Claims
+  /** Whether the API server of the pod's cluster says who holds a label and what claims wish, and has StratumCommits to carry out. */
+  readonly cluster: boolean
 }
 
 /** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
@@ -56,9 +56,11 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
+  const cluster = options.cluster ? await joinCluster(options, metrics) : undefined
+  const volumes = await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
-  const servers = await openSockets(options, volumes, context, state)
+  const servers = await openSockets(options, volumes, context, state, cluster?.claims ?? NO_CLAIMS)
+  await using _requests = cluster?.start(volumes)
   state.starting = undefined
   metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
@@ -72,6 +74,12 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
     await background
     log.info({}, 'stopped')
   }
+}
+
+/** Loaded only where it is needed: it costs memory on every node. */
+async function joinCluster({ store, driver, log }: NodeOptions, metrics: Metrics): Promise<ClusterNode> {
+  const { connectNode } = await import('../kube/connect-node.ts')
+  return connectNode({ store, nodeName: driver.nodeId, log, metrics })
 }
 
 /** What /readyz and Probe say. */
@@ -98,13 +106,13 @@ async function openSockets(
   volumes: Volumes,
   context: CallContext,
   state: State,
+  claims: Claims,
 ): Promise<SocketServer[]> {
   const { endpoint, registrationDir, driver, log } = options
   const protocols = loadProtocols()
-  const { metrics } = context
   const services = await serveServices(endpoint, protocols, context, {
     identity: identityMethods(driver.name, () => troubleOf(state)),
-    controller: controllerMethods(volumes, options.claims ?? NO_CLAIMS),
+    controller: controllerMethods(volumes, claims),
     node: nodeMethods(volumes, context.metrics),
   })
   if (registrationDir === undefined) return [services]
@@ -114,7 +122,7 @@ async function openSockets(
     folder: registrationDir,
     onStatus(error) {
       state.refused = error
-      metrics.registered.set(error === undefined ? 1 : 0)
+      context.metrics.registered.set(error === undefined ? 1 : 0)
       if (error === undefined) log.info({ driver: driver.name }, 'registered with kubelet')
       else log.error({ driver: driver.name, error }, 'kubelet refused the plugin')
     },

@@ -17,11 +17,6 @@ export function withoutDoubt(head: HeadRecord): HeadRecord {
   return { ...head, bootId: head.bootId === bootId() ? head.bootId : '', uncleanBefore: [] }
 }
 
-/** Whether a power loss may have damaged what is in HEAD, and nobody has committed it since. */
-export function isInDoubt(head: HeadRecord | undefined): boolean {
-  return head !== undefined && momentsOfDoubt(head).length > 0
-}
-
 function momentsOfDoubt({ bootId: boot, uncleanBefore = [] }: HeadRecord): readonly number[] {
   return boot === '' || boot === bootId() ? uncleanBefore : [...uncleanBefore, Date.now()]
 }

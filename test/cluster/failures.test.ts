@@ -18,7 +18,7 @@ const NODE = cluster.nodes[0].name
 
 /** Writes numbered lines, each synced before the next, and never misses one unless a write fails. */
 const WRITER =
-  'n=0; while n=$((n + 1)); do echo $n >> /data/log && fsync /data/log && echo $n > /tmp/synced || exit 1; sleep 0.02; done'
+  'n=0; while n=$((n + 1)); do echo $n >> /data/log && sync /data/log && echo $n > /tmp/synced || exit 1; sleep 0.02; done'
 
 async function lastLine(pod: Pod): Promise<number> {
   return Number(await pod.sh('tail -n 1 /data/log'))

@@ -9,6 +9,8 @@ import { collectEvidence } from './support/evidence.ts'
 /** Starts the cluster in the namespaces that it was started in and runs the test files, one after the other. See run.ts. */
 const LIMIT_MS = 20 * 60_000
 const NODES = 2
+/** Before all others: whether the cluster is one, and the only file that wants it without the driver. */
+const FIRST = ['cluster.test.ts', 'install.test.ts']
 const [folder, images, driverTag, ...words] = process.argv.slice(2)
 
 const cluster = describeCluster(folder, NODES)
@@ -37,7 +39,8 @@ function seconds(): string {
 }
 
 function testFiles(): string[] {
-  const all = fs.globSync('**/*.test.ts', { cwd: import.meta.dirname }).sort()
+  const found = fs.globSync('**/*.test.ts', { cwd: import.meta.dirname }).sort()
+  const all = [...FIRST, ...found.filter(file => !FIRST.includes(file))]
   const chosen = all.filter(file => words.length === 0 || words.some(word => file.includes(word)))
   if (chosen.length === 0) throw new Error(`no test file matches ${words.join(' ')}`)
   return chosen

@@ -22,7 +22,7 @@ async function publish(content: string): Promise<string> {
   const label = await createClaim({ name: unique('published') })
   const pod = await startPod({ node: HERE, volumes: { '/data': claim(label) } })
   await pod.sh(`mkdir -p /data/sub && echo ${content} > /data/index.html && echo inner > /data/sub/file && sync`)
-  await stratum(HERE, 'commit', `default/${label}`, '--tag', 'v1')
+  await stratum(HERE, 'commit', `default/${label}:v1`)
   await pod.delete()
   return label
 }
@@ -108,7 +108,7 @@ test('static HEAD: the label as it stands, writable', async () => {
   const volume = await createStaticVolume({ label: `default/${label}`, tag: 'HEAD' }, { node: HERE })
   const pod = await startPod({ volumes: { '/data': claim(volume) } })
   await pod.sh('echo two > /data/index.html')
-  await stratum(HERE, 'commit', `default/${label}`, '--tag', 'v2')
+  await stratum(HERE, 'commit', `default/${label}:v2`)
   await pod.delete()
   const both = { '/v1': inline({ label, tag: 'v1' }), '/v2': inline({ label, tag: 'v2' }) }
   const reader = await startPod({ node: HERE, volumes: both })

@@ -27,7 +27,7 @@ import { carryOut, failureOf, findDone } from './carry-out.ts'
 import { isHeld } from './holder-records.ts'
 import { requireNamespace } from './namespaces.ts'
 import type { NodeContext } from './node-context.ts'
-import { planRequest } from './plan-request.ts'
+import { planRequest, type Step } from './plan-request.ts'
 import { type JournalEntry, listEntries, type Outcome, readEntry, writeEntry } from './request-journal.ts'
 
 /** What the work on one request needs. */
@@ -39,23 +39,43 @@ export interface Work {
   readonly signal: AbortSignal
 }
 
+/** Somebody else wrote the object at the same time: read it again at once, so often. */
+const CONFLICTS_MAX = 5
+
 /** Does for a StratumCommit what is to be done now. `seen` is as the watch has it. @throws what is to be tried again */
 export async function lookAtRequest(work: Work, key: string, seen: StratumCommit | undefined): Promise<void> {
-  const { store, nodeName } = work.context
   if (seen === undefined) return finishOrphan(work, key)
-  const label = requestLabel(seen)
-  if (label === undefined) return // the controller says why
-  const entry = readEntry(store, seen.metadata.uid)
-  const step = planRequest(seen, { nodeName, isHolder: isHeld(store, label), entry })
-  if (step === 'leave') return
-  // What was seen may be old: the API server has the last word before anything is begun.
-  const object = await getObject(work.context.server, STRATUM_COMMITS, keyOf(seen), { signal: work.signal })
-  if (object === undefined || object.metadata.uid !== seen.metadata.uid) return finishOrphan(work, key)
-  const now = planRequest(object, { nodeName, isHolder: isHeld(store, label), entry })
-  if (now === 'answer') await answer(work, object, entry?.outcome)
-  else if (now === 'untag') await untag(work, object, entry)
-  else if (now === 'take') await carry(work, await take(work, object), label, undefined)
-  else if (now === 'do') await carry(work, object, label, entry)
+  if (planFor(work, seen) === 'leave') return
+  for (let conflicts = 0; ; conflicts++) {
+    // What was seen may be old: the API server has the last word before anything is begun.
+    const object = await getObject(work.context.server, STRATUM_COMMITS, keyOf(seen), { signal: work.signal })
+    if (object === undefined || object.metadata.uid !== seen.metadata.uid) return finishOrphan(work, key)
+    try {
+      return await followPlan(work, object)
+    } catch (error) {
+      if (!isConflict(error) || conflicts >= CONFLICTS_MAX) throw error
+    }
+  }
+}
+
+function planFor({ context }: Work, object: StratumCommit): Step {
+  const { store, nodeName } = context
+  const label = requestLabel(object)
+  if (label === undefined) return 'leave' // the controller says why
+  return planRequest(object, {
+    nodeName,
+    isHolder: isHeld(store, label),
+    entry: readEntry(store, object.metadata.uid),
+  })
+}
+
+async function followPlan(work: Work, object: StratumCommit): Promise<void> {
+  const entry = readEntry(work.context.store, object.metadata.uid)
+  const step = planFor(work, object)
+  if (step === 'answer') await answer(work, object, entry?.outcome)
+  else if (step === 'untag') await untag(work, object, entry)
+  else if (step === 'take') await carry(work, await take(work, object), entry)
+  else if (step === 'do') await carry(work, object, entry)
 }
 
 /** The store's label that a request is about. */
@@ -71,10 +91,12 @@ async function take({ context, signal }: Work, object: StratumCommit): Promise<S
   return status === undefined ? object : patchStatus(server, STRATUM_COMMITS, object, status, { signal })
 }
 
-async function carry(work: Work, object: StratumCommit, label: Label, known: JournalEntry | undefined): Promise<void> {
+async function carry(work: Work, object: StratumCommit, known: JournalEntry | undefined): Promise<void> {
   const { context, volumes, signal } = work
   const { metadata, spec } = object
   const { uid, name, namespace = '' } = metadata
+  const label = requestLabel(object)
+  if (label === undefined) return
   const entry = known ?? { uid, namespace, name, label, spec, begun: new Date().toISOString() }
   const leftMs = deadlineOf(object) - Date.now()
   try {

@@ -3,19 +3,20 @@ import { statIfExists } from '../../host/stat.ts'
 import { headMounts } from '../../heads/head-mounts.ts'
 import type { CommitId } from '../../names/commit-id.ts'
 import type { Label } from '../../names/label.ts'
-import { isTag } from '../../names/tag.ts'
+import { isTag, type Tag } from '../../names/tag.ts'
 import { hasLabel, listLabels } from '../../refs/tags.ts'
 import { removeTags } from '../../repository/set-tags.ts'
-import { paths } from '../../store/layout.ts'
+import { paths, type Store } from '../../store/layout.ts'
 import { getObject, listPages, type MergePatch, patchStatus } from '../client/objects.ts'
 import { createQueue, type WorkQueue } from '../client/queue.ts'
 import { labelName, storeLabel } from '../resources/names.ts'
-import { STRATUM_LABELS, type StratumLabel } from '../resources/stratum.ts'
+import { STRATUM_LABELS, type StratumLabel, type Tombstone } from '../resources/stratum.ts'
 import { type DescribedLabel, describeLabel } from './describe-label.ts'
 import { forgetHolder, isHeld, listHolders, readHolder } from './holder-records.ts'
 import { claim, ensureObject, giveBack } from './holders.ts'
 import type { NodeContext } from './node-context.ts'
 import { requireNamespace } from './namespaces.ts'
+import { readEntry } from './request-journal.ts'
 
 /** Keeps the StratumLabels of what this store has as the store is. */
 export interface LabelKeeper extends AsyncDisposable {
@@ -175,13 +176,23 @@ async function bury(
   signal: AbortSignal,
 ): Promise<boolean> {
   const mine = (status?.tombstones ?? []).filter(tombstone => tombstone.nodeName === nodeName)
-  for (const { uid, tags, commitId } of mine) {
-    if (commitId === undefined || !hasLabel(store, label)) continue
-    const context = { store, actor: `stratumcommit/${uid}`, signal }
-    const gone = await removeTags(context, label, { tags: tags.filter(isTag), commit: commitId as CommitId })
+  for (const tombstone of mine) {
+    const { uid } = tombstone
+    const { tags, commit } = madeBy(store, tombstone)
+    if (commit === undefined || !hasLabel(store, label)) continue
+    const gone = await removeTags({ store, actor: `stratumcommit/${uid}`, signal }, label, { tags, commit })
     log.info({ label, uid, tags: gone }, 'removed the tags of a request that was deleted')
   }
   return mine.length > 0
+}
+
+/** The journal knows best what a request made; what the controller knew of it is on the tombstone. */
+function madeBy(store: Store, { uid, tags, commitId }: Tombstone): { tags: Tag[]; commit: CommitId | undefined } {
+  const outcome = readEntry(store, uid)?.outcome
+  if (outcome === undefined) return { tags: tags.filter(isTag), commit: commitId as CommitId | undefined }
+  if (!outcome.ok) return { tags: [], commit: undefined }
+  const made = outcome.tags.filter(({ state }) => state === 'Created').map(({ name }) => name)
+  return { tags: made.filter(isTag), commit: outcome.commitId }
 }
 
 /** What has to be written; undefined if the object says it already. */

@@ -11,8 +11,10 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/containerd /run/lock /run/netns
 mkdir -p /run/stratum
 cat /proc/sys/kernel/random/uuid > /run/stratum/boot-id     # the kernel's own boot id stays when a node of ours reboots
-mkdir -p "$FOLDER/disk"
-mount --bind "$FOLDER/disk" /var/lib       # /var/lib/kubelet, /var/lib/stratum, /var/lib/containerd: this node's own disk
+# This node's own disk: /var/lib/kubelet, /var/lib/stratum, /var/lib/containerd and the logs of pods.
+mkdir -p "$FOLDER/disk/lib" "$FOLDER/disk/log"
+mount --bind "$FOLDER/disk/lib" /var/lib
+mount --bind "$FOLDER/disk/log" /var/log
 
 sh "$here/keep-running.sh" "$NODE-containerd" containerd --config "$FOLDER/containerd.toml" &
 until ctr --address /run/containerd/containerd.sock version > /dev/null 2>&1; do sleep 0.1; done

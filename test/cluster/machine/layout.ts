@@ -15,7 +15,7 @@ export interface ClusterNode {
   readonly address: string
   /** Its pods' addresses. */
   readonly podNetwork: string
-  /** Its folder: configuration, and `disk`, which is its /var/lib and survives a reboot. */
+  /** Its folder: configuration, and `disk`, which is its /var/lib and /var/log and survives a reboot. */
   readonly folder: string
   /** The root of its control groups, in each hierarchy. */
   readonly controlGroup: string
