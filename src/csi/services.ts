@@ -1,6 +1,7 @@
 import { type CallContext, type Methods, wrapService } from './call.ts'
 import type { ControllerHandlers } from './generated/csi/v1/Controller.ts'
 import type { IdentityHandlers } from './generated/csi/v1/Identity.ts'
+import type { NodeHandlers } from './generated/csi/v1/Node.ts'
 import type { Protocols } from './protocol.ts'
 import { serveSocket, type SocketServer } from './server.ts'
 
@@ -8,6 +9,7 @@ import { serveSocket, type SocketServer } from './server.ts'
 export interface Services {
   readonly identity: Methods<IdentityHandlers>
   readonly controller: Methods<ControllerHandlers>
+  readonly node: Methods<NodeHandlers>
 }
 
 /** Serves all services on one socket, as kubelet and the sidecars expect it. */
@@ -15,15 +17,16 @@ export function serveServices(
   endpoint: string,
   protocols: Protocols,
   context: CallContext,
-  { identity, controller }: Services,
+  { identity, controller, node }: Services,
 ): Promise<SocketServer> {
-  const { Identity, Controller } = protocols.csi
+  const { Identity, Controller, Node } = protocols.csi
   return serveSocket(
     endpoint,
     protocols,
     server => {
       server.addService(Identity.service, wrapService(context, 'Identity', identity))
       server.addService(Controller.service, wrapService(context, 'Controller', controller))
+      server.addService(Node.service, wrapService(context, 'Node', node))
     },
     context.gate,
   )

@@ -11,12 +11,11 @@ import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { headMounts } from './head-mounts.ts'
 import { checkPair } from './pair.ts'
-import { createHeadMount, headSource, isSuperblockGone } from './probe-superblock.ts'
+import { createHeadMount, type HeadMountOptions, headSource, isSuperblockGone } from './probe-superblock.ts'
 import { noteBoot } from './unclean.ts'
 
-export interface MountHeadOptions {
+export interface MountHeadOptions extends HeadMountOptions {
   readonly readOnly?: boolean
-  readonly allowSuidAndDevices?: boolean
 }
 
 /** A HEAD whose upperdir the kernel does not take over its base any more: it was copied, or the kernel's file handles changed. */
@@ -46,7 +45,7 @@ export async function mountHead(
     )
   }
   checkPair(label, paths.upper(store, label), paths.work(store, label), head)
-  const mount = createOrExplain(store, label, head, options.allowSuidAndDevices ?? false)
+  const mount = createOrExplain(store, label, head, options)
   try {
     if (options.readOnly) setMountAttributes(mount, ATTRIBUTE.readOnly)
     writeHead(store, label, noteBoot(head))
@@ -62,9 +61,9 @@ export async function mountHead(
   }
 }
 
-function createOrExplain(store: Store, label: Label, head: HeadRecord, allowSuidAndDevices: boolean): number {
+function createOrExplain(store: Store, label: Label, head: HeadRecord, options: HeadMountOptions): number {
   try {
-    return createHeadMount(store, label, head, allowSuidAndDevices)
+    return createHeadMount(store, label, head, options)
   } catch (error) {
     if (!isErrno(error, 'ESTALE')) throw error
     throw new CopiedHeadError(

@@ -1,7 +1,7 @@
 import { close } from '../host/descriptors.ts'
 import { isErrno } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
-import { createLayeredMount } from '../mounts/layers.ts'
+import { createLayeredMount, type Layers } from '../mounts/layers.ts'
 import { formatMountSource, placeOf } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
@@ -23,14 +23,17 @@ export function isSuperblockGone(store: Store, label: Label, head: HeadRecord): 
   }
 }
 
+/** What a mount of HEAD may be asked for. */
+export type HeadMountOptions = Pick<Layers, 'allowSuidAndDevices' | 'securityContext'>
+
 /** HEAD's overlay, attached nowhere yet. @throws in-use while another one of it lives; ESTALE for a copied pair */
-export function createHeadMount(store: Store, label: Label, head: HeadRecord, allowSuidAndDevices = false): number {
+export function createHeadMount(store: Store, label: Label, head: HeadRecord, options: HeadMountOptions = {}): number {
   return createLayeredMount({
     image: paths.image(store, head.base),
     objects: paths.objects(store),
     source: headSource(store, label, head),
     upper: { upperdir: paths.upper(store, label), workdir: paths.work(store, label) },
-    allowSuidAndDevices,
+    ...options,
   })
 }
 

@@ -39,6 +39,28 @@ export function openDirectoryAt(directory: number, name: string): number {
   return check(openat(directory, cString(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0), 'open', name)
 }
 
+const openat2 = libc.func('long syscall(long number, int directory, void *path, void *how, size_t size)')
+const SYS_openat2 = 437
+const RESOLVE_NO_SYMLINKS = 4n
+const RESOLVE_BENEATH = 8n
+const HOW_BYTES = 24
+
+/**
+ * A handle of a directory by its path below another one. A symlink on the way is ELOOP, what leads out is EXDEV, and nobody can exchange
+ * anything while the kernel walks (openat2(2)).
+ */
+export function openDirectoryBeneath(directory: number, path: string): number {
+  const how = Buffer.alloc(HOW_BYTES)
+  how.writeBigUInt64LE(BigInt(O_PATH | O_DIRECTORY | O_CLOEXEC), 0)
+  how.writeBigUInt64LE(RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH, 16)
+  return check(Number(openat2(SYS_openat2, directory, cString(path), how, HOW_BYTES)), 'open', path)
+}
+
+/** A handle of whatever has a name in a directory, a symlink itself: it can be looked at, not read. */
+export function openHandleAt(directory: number, name: string): number {
+  return check(openat(directory, cString(name), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), 'open', name)
+}
+
 /** Opens a file for reading; a symlink is ELOOP, a fifo does not block. Does not touch its access time. */
 export function openFileAt(directory: number, name: string): number {
   const path = cString(name)

@@ -59,13 +59,13 @@ export function replaceFile(
   try {
     writeAll(descriptor, typeof content === 'string' ? Buffer.from(content) : content)
     if (durable) syncDescriptor(descriptor)
+    rename(temporary, path)
   } catch (error) {
-    fs.closeSync(descriptor)
     removeIfExists(temporary)
     throw error
+  } finally {
+    fs.closeSync(descriptor)
   }
-  fs.closeSync(descriptor)
-  rename(temporary, path)
   if (durable) syncDirectory(parentOf(path))
 }
 

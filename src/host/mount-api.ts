@@ -39,6 +39,7 @@ const OPEN_TREE_CLONE = 1
 const OPEN_TREE_CLOEXEC = 0o2000000
 const AT_FDCWD = -100
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4
+const MOVE_MOUNT_T_EMPTY_PATH = 0x40
 const MOVE_MOUNT_BENEATH = 0x200
 const AT_RECURSIVE = 0x8000
 const EMPTY = Buffer.from([0])
@@ -124,6 +125,13 @@ export function attachMount(mount: number, target: string, beneath = false): voi
   check(Number(moveMount(SYS.move_mount, mount, EMPTY, AT_FDCWD, cString(target), flags)), 'move_mount', target)
 }
 
+/** Attaches a mount at an open directory, wherever its name leads by now. */
+export function attachMountAt(mount: number, directory: number): void {
+  step('attach')
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+  check(Number(moveMount(SYS.move_mount, mount, EMPTY, directory, EMPTY, flags)), 'move_mount')
+}
+
 /** A copy of the mount at a path, attached nowhere: a bind mount in the making. */
 export function cloneMount(path: string): number {
   step('clone-mount')
@@ -170,6 +178,17 @@ export function makePrivate(path: string): void {
 export function unmount(target: string, how: keyof typeof UMOUNT = 'plain'): void {
   step('umount')
   if (umount2(cString(target), UMOUNT[how] | UMOUNT.noFollow) < 0) throw systemError('umount', target)
+}
+
+/** The same for a name in an open directory: no rename above can lead it elsewhere. */
+export function unmountAt(directory: number, name: string): void {
+  unmount(`/proc/self/fd/${directory}/${name}`)
+}
+
+/** Takes away the mount that an open directory is the root of, wherever it is attached; it lives on while somebody uses it. */
+export function detachMount(root: number): void {
+  step('umount')
+  if (umount2(cString(`/proc/self/fd/${root}`), UMOUNT.detach) < 0) throw systemError('umount')
 }
 
 const LOOP_CTL_GET_FREE = 0x4c82

@@ -70,6 +70,18 @@ export function uniqueMountId(descriptor: number): bigint | undefined {
   return (u32[0] & STATX_MNT_ID_UNIQUE) === 0 ? undefined : u64[18]
 }
 
+/** The mount that an open directory is the root of, by its number of this boot; undefined for any other directory. */
+export function mountRootedAt(descriptor: number): bigint | undefined {
+  check(statx(descriptor, EMPTY, AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, buffer), 'statx')
+  return (Number(u64[1]) & STATX_ATTR_MOUNT_ROOT) === 0 ? undefined : u64[18]
+}
+
+/** The same by path, symlinks followed; undefined if nothing is mounted there. */
+export function mountNumberAt(path: string): bigint | undefined {
+  if (statx(AT_FDCWD, cString(path), AT_NO_AUTOMOUNT, STATX_MNT_ID_UNIQUE, buffer) !== 0) return undefined
+  return (Number(u64[1]) & STATX_ATTR_MOUNT_ROOT) === 0 ? undefined : u64[18]
+}
+
 const statfs = libc.func('int statfs(void *path, void *buffer)')
 const statfsBuffer = Buffer.alloc(256)
 const FSID_OFFSET = 56

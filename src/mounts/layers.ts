@@ -56,6 +56,8 @@ export interface Layers {
   readonly upper?: { readonly upperdir: string; readonly workdir: string }
   /** Set-user-id bits and device files take effect. */
   readonly allowSuidAndDevices?: boolean
+  /** The SELinux label that every file shows. */
+  readonly securityContext?: string | undefined
 }
 
 /** Makes the mount; it is attached nowhere yet. The caller closes the descriptor. @throws unsupported, in-use (the upperdir is mounted) */
@@ -126,10 +128,11 @@ function createImageMount(path: string, form: 'attached' | 'loop'): number {
 }
 
 /** Metadata-only copies and renamed directories, without which a committed tree could not be changed freely; the index keeps hard links. */
-function features({ upper }: Layers): MountOption[] {
+function features({ upper, securityContext }: Layers): MountOption[] {
   const common: MountOption[] = [
     ['metacopy', 'on'],
     ['redirect_dir', 'on'],
+    ...(securityContext === undefined ? [] : [['context', securityContext] as const]),
   ]
   return upper === undefined ? [...common, ['ro']] : [...common, ['index', 'on']]
 }

@@ -4,14 +4,14 @@ import { createCommit } from '../commits/create-commit.ts'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
-import { CopiedHeadError, mountHead } from '../heads/mount-head.ts'
+import { CopiedHeadError, mountHead, type MountHeadOptions } from '../heads/mount-head.ts'
 import { type RefreshedHead, refreshCopiedHead } from '../heads/refresh-copied.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
 import { listNames, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
 import { attachMount } from '../host/mount-api.ts'
 import { readMounts } from '../host/mountinfo.ts'
-import { createLayeredMount } from '../mounts/layers.ts'
+import { createLayeredMount, type Layers } from '../mounts/layers.ts'
 import { recordMount } from '../mounts/records.ts'
 import { formatMountSource, placeOf } from '../mounts/source.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
@@ -79,7 +79,8 @@ async function mountWritable(
   if (request.reference.kind === 'name') requireLatestIsHead(store, label, head)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, labelFolder(label))
   prepareMountpoint(mountpoint)
-  const refreshed = await mountOrRefresh(context, request, head, mountpoint)
+  const { readOnly, allowSuidAndDevices } = request
+  const refreshed = await mountOrRefresh(context, { label, mountpoint, readOnly, allowSuidAndDevices }, head)
   return {
     label,
     commit: head.lastCommit,
@@ -90,14 +91,21 @@ async function mountWritable(
   }
 }
 
-/** A HEAD that was copied with its store cannot be mounted as it is: what it holds becomes its new base. */
-async function mountOrRefresh(
+/** Where and how a HEAD is to be mounted. */
+export interface HeadMountRequest extends MountHeadOptions {
+  readonly label: Label
+  readonly mountpoint: string
+}
+
+/**
+ * Mounts a HEAD; the caller holds the label's lock and the store's shared one. One that was copied with its store cannot be mounted as it
+ * is: what it holds becomes its new base.
+ */
+export async function mountOrRefresh(
   { store, actor, signal }: Context,
-  { reference: { label }, readOnly, allowSuidAndDevices }: MountRequest,
+  { label, mountpoint, ...options }: HeadMountRequest,
   head: HeadRecord,
-  mountpoint: string,
 ): Promise<RefreshedHead | undefined> {
-  const options = { readOnly, allowSuidAndDevices }
   try {
     await mountHead(store, label, head, mountpoint, options)
     return undefined
@@ -110,7 +118,8 @@ async function mountOrRefresh(
   return refreshed
 }
 
-function requireBase(store: Store, label: Label): CommitId {
+/** What a label's first HEAD is based on. @throws not-found */
+export function requireBase(store: Store, label: Label): CommitId {
   const base = newestCommit(store, label)
   if (base !== undefined) return base
   throw new StratumError('not-found', `${label} has no commit that a HEAD could be based on`, {
@@ -133,19 +142,38 @@ function requireLatestIsHead(store: Store, label: Label, head: HeadRecord): void
   )
 }
 
-interface CommitMount {
+interface CommitMount extends Pick<Layers, 'allowSuidAndDevices' | 'securityContext'> {
   readonly label: Label
   readonly id: CommitId
   readonly tag: Tag | undefined
-  readonly mountpoint: string
-  readonly allowSuidAndDevices: boolean
 }
 
 /** Mounts a commit read-only. The caller holds the store's shared lock. @throws not-found, integrity, unsupported */
 export async function mountCommit(
   store: Store,
-  { label, id, tag, mountpoint, allowSuidAndDevices }: CommitMount,
+  { mountpoint, ...options }: CommitMount & { readonly mountpoint: string },
 ): Promise<void> {
+  const { mount, source } = createCommitMount(store, options)
+  try {
+    const takeBack = await recordMount(source, mountpoint)
+    try {
+      attachMount(mount, mountpoint)
+    } catch (error) {
+      await takeBack()
+      throw toStratumError(error, `mounting at ${toUser(mountpoint)}`)
+    }
+  } finally {
+    close(mount)
+  }
+}
+
+/**
+ * A mount of a commit that is attached nowhere yet; the caller closes it and holds the store's shared lock. @throws integrity, unsupported
+ */
+export function createCommitMount(
+  store: Store,
+  { label, id, tag, ...options }: CommitMount,
+): { mount: number; source: string } {
   if (!hasCommit(store, id))
     throw new StratumError('integrity', `${label}:${tag ?? shortId(id)} names a commit that is not in the store`, {
       hint: 'stratum fsck lists what is missing',
@@ -158,23 +186,8 @@ export async function mountCommit(
     generation: undefined,
     tag,
   })
-  const mount = createLayeredMount({
-    image: paths.image(store, id),
-    objects: paths.objects(store),
-    source,
-    allowSuidAndDevices,
-  })
-  try {
-    const takeBack = await recordMount(source, mountpoint)
-    try {
-      attachMount(mount, mountpoint)
-    } catch (error) {
-      await takeBack()
-      throw toStratumError(error, `mounting at ${toUser(mountpoint)}`)
-    }
-  } finally {
-    close(mount)
-  }
+  const layers = { image: paths.image(store, id), objects: paths.objects(store), source, ...options }
+  return { mount: createLayeredMount(layers), source }
 }
 
 export function defaultMountpoint(uid: number, name: string): string {

@@ -25,12 +25,21 @@ export interface UnmountResult {
 
 /** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
 export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
-  const { store, signal } = context
+  const { store } = context
   const [{ label }] = findTarget(store, target)
   using _label = await lockLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
-  const mounts = findTarget(store, target) // what is there now that nobody else changes it
+  // What is there now that nobody else changes it.
+  return unmountAndFold(context, label, findTarget(store, target))
+}
+
+/** Unmounts these mounts of a label. The caller holds the label's lock and the store's shared one. @throws in-use (with the holders) */
+export async function unmountAndFold(
+  { store, signal }: Context,
+  label: Label,
+  mounts: readonly Mounted[],
+): Promise<UnmountResult> {
   for (const mounted of mounts) await unmountOne(mounted)
   const head = settleUnmounted(store, label)
   const isUnmounted = head !== undefined && headMounts(store, label).length === 0
