@@ -50,18 +50,18 @@ const ROWS: readonly Row[] = [
         title: 'Damage found in the last day',
         unit: 'none',
         kind: 'stat',
-        queries: [['', 'sum(max_over_time(stratum_integrity_errors_total[1d])) or sum(stratum_registered * 0)']],
+        queries: [
+          [
+            '',
+            'sum(max_over_time(stratum_scrub_findings_total{severity="damage"}[1d])) or sum(stratum_registered * 0)',
+          ],
+        ],
       },
       {
-        title: 'HEADs that need somebody',
-        help: 'Unclean after a power loss, in a store that does not hold them, or held by a node that is gone.',
+        title: 'HEADs on nodes that are gone',
         unit: 'none',
         kind: 'stat',
-        queries: [
-          ['unclean', 'sum(stratum_heads_unclean)'],
-          ['orphaned', 'sum(stratum_heads_orphaned)'],
-          ['holder lost', 'max(stratum_holders_lost)'],
-        ],
+        queries: [['', 'max(stratum_holders_lost)']],
       },
       {
         title: 'Versions',
@@ -102,11 +102,6 @@ const ROWS: readonly Row[] = [
         unit: 'none',
         queries: [['{{method}}', `sum by (method) (stratum_csi_rpcs_in_flight{${NODE}})`]],
       },
-      {
-        title: 'Targets of pods that seem gone',
-        unit: 'none',
-        queries: [['{{node}}', `sum by (node) (stratum_orphaned_targets{${NODE}}) > 0`]],
-      },
     ],
   },
   {
@@ -140,7 +135,7 @@ const ROWS: readonly Row[] = [
         ],
       },
       {
-        title: 'Bytes added by commits',
+        title: 'Bytes found changed by commits',
         unit: 'Bps',
         queries: [['{{node}}', `sum by (node) (rate(stratum_commit_bytes_total{${NODE}}[$__rate_interval]))`]],
       },
@@ -194,8 +189,8 @@ const ROWS: readonly Row[] = [
       },
       {
         title: 'Scrubbed',
-        unit: 'ops',
-        queries: [['{{node}}', `sum by (node) (rate(stratum_scrub_objects_total{${NODE}}[$__rate_interval]))`]],
+        unit: 'Bps',
+        queries: [['{{node}}', `sum by (node) (rate(stratum_scrubbed_bytes_total{${NODE}}[$__rate_interval]))`]],
       },
       {
         title: 'Folds',

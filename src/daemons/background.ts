@@ -53,9 +53,11 @@ async function every(
 }
 
 async function measureSpace({ store, metrics }: BackgroundOptions): Promise<void> {
-  const { bytes, freeBytes } = fileSystemSpace(store.path)
-  metrics.storeBytes.set({ kind: 'all' }, bytes)
-  metrics.storeBytes.set({ kind: 'free' }, freeBytes)
+  const { bytes, freeBytes, inodes, freeInodes } = fileSystemSpace(store.path)
+  metrics.storeBytes.set({ kind: 'size' }, bytes)
+  metrics.storeBytes.set({ kind: 'available' }, freeBytes)
+  metrics.storeInodes.set({ kind: 'size' }, inodes)
+  metrics.storeInodes.set({ kind: 'available' }, freeInodes)
 }
 
 /** What `stratum gc` does. A store in use is no failure: the next time will do. */
@@ -65,6 +67,7 @@ async function collect({ store, log, metrics, signal, sources }: BackgroundOptio
     const result = await collectGarbage(contextOf(store, signal), sources === undefined ? {} : { sources })
     end({ result: result.postponed === undefined ? 'done' : 'postponed' })
     metrics.collectedBytes.inc(result.freed.bytes)
+    if (result.postponed === undefined) metrics.collectedLast.setToCurrentTime()
     const { commits, objects, bytes, freed, postponed } = result
     if (commits + objects + freed.items > 0)
       log.info({ commits, objects, bytes, freed, postponed }, 'collected garbage')

@@ -62,6 +62,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   const servers = await openSockets(options, volumes, context, state, cluster?.claims ?? NO_CLAIMS)
   await using _requests = cluster?.start(volumes)
   state.starting = undefined
+  metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
   const background = workInBackground({ ...options, metrics, signal })
   try {
@@ -121,6 +122,7 @@ async function openSockets(
     folder: registrationDir,
     onStatus(error) {
       state.refused = error
+      context.metrics.registered.set(error === undefined ? 1 : 0)
       if (error === undefined) log.info({ driver: driver.name }, 'registered with kubelet')
       else log.error({ driver: driver.name, error }, 'kubelet refused the plugin')
     },

@@ -9,7 +9,6 @@ export interface Metrics extends KubeMetrics {
   readonly rpcSeconds: Histogram<'method' | 'code'>
   readonly rpcsInFlight: Gauge<'method'>
   readonly published: Gauge<'kind'>
-  readonly orphanedTargets: Gauge
   /** 1 when kubelet took the plugin. */
   readonly registered: Gauge
   readonly commitSeconds: Histogram<'consistency' | 'result'>
@@ -23,15 +22,10 @@ export interface Metrics extends KubeMetrics {
   readonly scrubFindings: Counter<'severity'>
   /** Seconds since 1970. */
   readonly collectedLast: Gauge
-  readonly scrubbedObjects: Counter
-  /** Every finding that means damage: by the scrub, by a check before a mount, by fsck. */
-  readonly integrityErrors: Counter<'where'>
   /** The file system of the store: `size`, `available`. */
   readonly storeBytes: Gauge<'kind'>
   /** The same, in inodes. */
   readonly storeInodes: Gauge<'kind'>
-  readonly headsUnclean: Gauge
-  readonly headsOrphaned: Gauge
   /** How long the start took, from the beginning of the process to ready. */
   readonly recoverySeconds: Gauge
   readonly eventLoopLag: Gauge
@@ -79,7 +73,6 @@ export function createMetrics(): Metrics {
     rpcSeconds: seconds('csi_rpc_duration_seconds', 'Time of CSI calls', RPC_BUCKETS, ['method', 'code']),
     rpcsInFlight: gauge('csi_rpcs_in_flight', 'CSI calls under way', ['method']),
     published: gauge('published_targets', 'Targets that a volume is mounted at', ['kind']),
-    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
     registered: gauge('registered', '1 when kubelet took the plugin'),
     commitSeconds: seconds('commit_duration_seconds', 'Time of commits of a HEAD', COMMIT_BUCKETS, [
       'consistency',
@@ -87,19 +80,15 @@ export function createMetrics(): Metrics {
     ]),
     commitPauseSeconds: seconds('commit_pause_seconds', 'Time that writers stood still for a commit', PAUSE_BUCKETS),
     commitFiles: counter('commit_files_total', 'Files that commits found changed'),
-    commitBytes: counter('commit_bytes_total', 'Bytes that commits added to the store'),
+    commitBytes: counter('commit_bytes_total', 'Bytes of the files that commits found changed'),
     folds: counter('folds_total', 'HEADs that got a new base', ['result']),
     collectSeconds: seconds('gc_duration_seconds', 'Time of garbage collections', COMMIT_BUCKETS, ['result']),
     collectedBytes: counter('gc_freed_bytes_total', 'Bytes that were freed'),
     scrubbedBytes: counter('scrubbed_bytes_total', 'Bytes of objects whose content was checked in the background'),
     scrubFindings: counter('scrub_findings_total', 'What the check in the background found', ['severity']),
     collectedLast: gauge('gc_last_success_timestamp_seconds', 'When garbage was last collected with success'),
-    scrubbedObjects: counter('scrub_objects_total', 'Objects that the scrub read and compared with their names'),
-    integrityErrors: counter('integrity_errors_total', 'Damage that was found', ['where']),
     storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
     storeInodes: gauge('store_file_system_inodes', 'The file system of the store', ['kind']),
-    headsUnclean: gauge('heads_unclean', 'HEADs that a power loss may have damaged and nobody has committed since'),
-    headsOrphaned: gauge('heads_orphaned', 'HEADs in the store whose label is held by another node or by nobody'),
     recoverySeconds: gauge('recovery_duration_seconds', 'Time from the start of the process until it was ready'),
     eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
   }

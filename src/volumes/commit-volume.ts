@@ -1,3 +1,4 @@
+import { toStratumError } from '../errors/errno.ts'
 import type { Consistency } from '../heads/stand-still.ts'
 import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
@@ -39,11 +40,27 @@ export async function commitVolume(
   { actor, tags, ...request }: VolumeCommit,
   signal: AbortSignal,
 ): Promise<CommitResult> {
-  return commitHead(contextOf(volumes, actor, signal), {
-    ...request,
-    tag: undefined,
-    moreTags: tags,
-    followLatest: false,
-    freezers: undefined,
-  })
+  const { onCommit } = volumes.ledger
+  const { consistency } = request
+  const started = performance.now()
+  const seconds = (): number => (performance.now() - started) / 1000
+  try {
+    const result = await commitHead(contextOf(volumes, actor, signal), {
+      ...request,
+      tag: undefined,
+      moreTags: tags,
+      followLatest: false,
+      freezers: undefined,
+    })
+    onCommit({ consistency, result: 'ok', seconds: seconds(), captured: result })
+    return result
+  } catch (error) {
+    onCommit({
+      consistency,
+      result: toStratumError(error, 'the commit').code,
+      seconds: seconds(),
+      captured: undefined,
+    })
+    throw error
+  }
 }

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import type { CapturedHead } from '../heads/capture-head.ts'
+import type { Consistency } from '../heads/stand-still.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { makeDirectories, removeIfExists, replaceFile } from '../host/files.ts'
@@ -64,6 +66,17 @@ export interface Ledger {
   background: Promise<void>
   /** Told of every fold, for metrics. */
   onFold: (result: 'folded' | 'unmounted' | 'failed') => void
+  /** Told of every commit, for metrics. */
+  onCommit: (commit: MeasuredCommit) => void
+}
+
+export interface MeasuredCommit {
+  readonly consistency: Consistency
+  /** `ok`, or the code of the error. */
+  readonly result: string
+  readonly seconds: number
+  /** Undefined where it failed. */
+  readonly captured: CapturedHead | undefined
 }
 
 export function createLedger(driver: string): Ledger {
@@ -75,6 +88,7 @@ export function createLedger(driver: string): Ledger {
     heads: new Map(),
     background: Promise.resolve(),
     onFold: () => undefined,
+    onCommit: () => undefined,
   }
 }
 

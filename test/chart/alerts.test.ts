@@ -38,23 +38,16 @@ const instance = 'instance="a:1",node="n1"'
 const CASES: readonly Case[] = [
   {
     alert: 'StratumIntegrityError',
-    firing: { [`stratum_integrity_errors_total{where="scrub",${ON}}`]: '_x9 1x100' },
-    quiet: { [`stratum_integrity_errors_total{where="scrub",${ON}}`]: '0x100' },
+    firing: { [`stratum_scrub_findings_total{severity="damage",${ON}}`]: '_x9 1x100' },
+    quiet: { [`stratum_scrub_findings_total{severity="leftover",${ON}}`]: '1x100', [publishes('INTERNAL')]: '1x100' },
     after: 11,
-    labels: { ...NODE, where: 'scrub' },
-  },
-  {
-    alert: 'StratumHeadUnclean',
-    firing: { [`stratum_heads_unclean{${ON}}`]: '1x200' },
-    quiet: { [`stratum_heads_unclean{${ON}}`]: '1x50 0x100' },
-    after: 61,
     labels: NODE,
   },
   {
-    alert: 'StratumHeadOrphaned',
-    firing: { [`stratum_heads_orphaned{${ON}}`]: '2x100' },
-    quiet: { [`stratum_heads_orphaned{${ON}}`]: '0x100' },
-    after: 16,
+    alert: 'StratumHeadUnclean',
+    firing: { [`stratum_commit_duration_seconds_count{result="unclean",${ON}}`]: '_x9 1x100' },
+    quiet: { [`stratum_commit_duration_seconds_count{result="ok",${ON}}`]: '1x100' },
+    after: 11,
     labels: NODE,
   },
   {
@@ -134,13 +127,6 @@ const CASES: readonly Case[] = [
     firing: { [publishBucket('30')]: '0x100', [publishBucket('60')]: '0+1x100', [publishBucket('+Inf')]: '0+1x100' },
     quiet: { [publishBucket('30')]: '0+1x100', [publishBucket('60')]: '0+1x100', [publishBucket('+Inf')]: '0+1x100' },
     after: 17,
-    labels: NODE,
-  },
-  {
-    alert: 'StratumOrphanedTargets',
-    firing: { [`stratum_orphaned_targets{${ON}}`]: '1x100' },
-    quiet: { [`stratum_orphaned_targets{${ON}}`]: '1x20 0x80' },
-    after: 31,
     labels: NODE,
   },
   {
@@ -228,6 +214,13 @@ test('what an alert says is filled in', () => {
   }
   const series = { [bytes('size')]: '1000x100', [bytes('available')]: '49x100' }
   runPromtool([{ ...rulesTest('full', series, []), alert_rule_test: [noLeader] }])
+})
+
+test('damage that a mount finds is noticed like that of the scrub', () => {
+  const labels = 'ALERTS{alertname="StratumIntegrityError",alertstate="firing",severity="critical",node="n1"}'
+  const expr = 'ALERTS{alertname="StratumIntegrityError", alertstate="firing"}'
+  const fires = { expr, eval_time: '15m', exp_samples: [{ labels, value: 1 }] }
+  runPromtool([rulesTest('mount', { [publishes('DATA_LOSS')]: '_x9 1x100' }, [fires])])
 })
 
 test('no leader at all is noticed too, and a DaemonSet whose pods never started', () => {
