@@ -15,16 +15,15 @@ const DEPTH_MAX = 8
 export function findPodGroups(uids: ReadonlySet<string>): Map<string, Freezer> {
   const found = new Map<string, Freezer>()
   const names = new Map([...uids].map(uid => [nameKey(`pod${uid}`), uid]))
-  for (const top of hierarchyTops()) {
-    const open = [{ path: top.path, depth: 0 }]
-    for (let folder = open.pop(); folder !== undefined && found.size < uids.size; folder = open.pop()) {
-      for (const name of subgroups(folder.path)) {
-        const path = `${folder.path}/${name}`
-        const uid = names.get(nameKey(name))
-        if (uid !== undefined) found.set(uid, { version: top.version, path })
-        else if (mayHoldPods(name) && folder.depth < DEPTH_MAX) open.push({ path, depth: folder.depth + 1 })
-      }
+  for (const { version, path: top } of hierarchyTops()) {
+    const open = [{ path: top, depth: 0 }]
+    const visit = (path: string, name: string, depth: number): void => {
+      const uid = names.get(nameKey(name))
+      if (uid !== undefined) found.set(uid, { version, path })
+      else if (mayHoldPods(name) && depth <= DEPTH_MAX) open.push({ path, depth })
     }
+    for (let folder = open.pop(); folder !== undefined && found.size < uids.size; folder = open.pop())
+      for (const name of subgroups(folder.path)) visit(`${folder.path}/${name}`, name, folder.depth + 1)
   }
   return found
 }
