@@ -24,7 +24,7 @@ packages() {
 }
 case ${1:-} in
   --test) packages acl attr e2fsprogs fsverity python3 skopeo strace tar util-linux xfsprogs zstd ;;
-  --bench) packages borgbackup git ostree restic tar util-linux zstd ;;
+  --bench) packages borgbackup git ostree restic tar time util-linux zstd ;;
 esac
 if [ -n "${missing:-}" ]; then
   echo "installing$missing (apt-get)" >&2
