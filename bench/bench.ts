@@ -16,13 +16,14 @@ import { benchSaves } from './saves.ts'
  * `npm run bench [-- rounds]`: Stratum and the tools that people would use instead, on the same data in the same run, one after the other
  * in every round, everything on disk at the end of each command. Writes bench/RESULTS.md. Runs in a mount namespace of its own and leaves
  * nothing behind. `--quick` is a smoke test on small trees (its figures mean nothing); `--only head,huge` runs single parts, and
- * `--results <file>` writes them elsewhere.
+ * `--results <file>` writes them elsewhere. After `--minutes` (14) no further round of saves begins.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    minutes: { type: 'string', default: '14' },
     results: { type: 'string' },
   },
 })
@@ -69,7 +70,8 @@ function benchAll(folder: string): void {
     tree: `${folder}/tree`,
     shape: quick ? QUICK_SHAPE : LIKE_USR_SHARE,
     commits: quick ? 5 : 20,
-    hugeEntries: quick ? 30_000 : 1_080_000,
+    hugeEntries: quick ? 30_000 : 1_000_000,
+    hasTime: () => performance.now() - started < Number(values.minutes) * 0.8 * 60_000,
     say,
   }
   say('building the tree')

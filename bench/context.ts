@@ -14,6 +14,8 @@ export interface Bench {
   readonly commits: number
   /** How many entries the large tree has. */
   readonly hugeEntries: number
+  /** Whether another round may begin. */
+  hasTime(): boolean
   say(text: string): void
 }
 

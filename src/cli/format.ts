@@ -26,9 +26,14 @@ export function formatMoment(timestamp: string, now = Date.now()): string {
   return Math.abs(new Date(timestamp).getTime() - now) < 86_400_000 ? text.slice(-5) : text
 }
 
-/** `1 file`, `2 files`. */
+/** `1 file`, `2,000 files`. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {
-  return `${number.toLocaleString('en')} ${number === 1 ? noun : plural}`
+  return `${formatCount(number)} ${number === 1 ? noun : plural}`
+}
+
+/** A whole number as `toLocaleString('en')` writes it, which takes 30 ms to load the rules of all languages. */
+export function formatCount(number: number): string {
+  return String(number).replaceAll(/\B(?=(\d{3})+$)/g, ',')
 }
 
 /** Columns as wide as their widest cell; numbers are given as text and aligned by `right`. */

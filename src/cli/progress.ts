@@ -1,4 +1,4 @@
-import { formatBytes } from './format.ts'
+import { formatBytes, formatCount } from './format.ts'
 import type { Progress } from '../repository/context.ts'
 
 /** Work that takes less time than this shows no progress. */
@@ -24,7 +24,7 @@ export function createProgressLine(stream: NodeJS.WriteStream, enabled: boolean)
       next = now + INTERVAL_MS
       shown = true
       const rate = bytes / ((now - started) / 1000)
-      const line = `${stage} ${files.toLocaleString('en')} files, ${formatBytes(bytes)}, ${formatBytes(rate)}/s`
+      const line = `${stage} ${formatCount(files)} files, ${formatBytes(bytes)}, ${formatBytes(rate)}/s`
       stream.write(`\r\x1b[K${line.slice(0, Math.max(20, (stream.columns || 80) - 1))}`)
     },
     clear() {

@@ -93,20 +93,23 @@ function isLinked({ annex, columns }: Merge, { node, flag }: Child): boolean {
   return columns.mayBeLinked(node) || (node < annex.image.firstAdded && storedLinks(annex.image, node) > 1)
 }
 
+/** One name after the other that is no directory: columns copy what is in it. A million objects would have to be cleared away. */
+const passing: Child = { nameAt: 0, nameLength: 0, node: 0, flag: 0, from: 0, change: undefined }
+
 /** The names of a directory below which nothing changes. */
 function pushUnchanged({ annex }: Merge, directory: Child, push: (child: Child) => void): void {
   if (directory.from === 0) return
   eachName(annex.image, directory.from, (nameAt, nameLength, node, type) => {
-    if (isDot(annex.image, nameAt, nameLength)) {
-      push({
-        nameAt,
-        nameLength,
-        node: nameLength === 1 ? DOTS.self : DOTS.parent,
-        flag: DT.directory | FLAG.dot,
-        from: 0,
-        change: undefined,
-      })
-    } else push({ nameAt, nameLength, node, flag: type, from: type === DT.directory ? node : 0, change: undefined })
+    const dot = isDot(annex.image, nameAt, nameLength)
+    if (type === DT.directory && !dot) {
+      push({ nameAt, nameLength, node, flag: type, from: node, change: undefined })
+      return
+    }
+    passing.nameAt = nameAt
+    passing.nameLength = nameLength
+    passing.node = !dot ? node : nameLength === 1 ? DOTS.self : DOTS.parent
+    passing.flag = dot ? DT.directory | FLAG.dot : type
+    push(passing)
   })
 }
 

@@ -1,7 +1,7 @@
 import { shortId } from '../../names/commit-id.ts'
 import { parseLabel } from '../../names/label.ts'
 import { listAllLabels, listTags } from '../../repository/list.ts'
-import { formatBytes, formatTable, formatTime } from '../format.ts'
+import { formatBytes, formatCount, formatTable, formatTime } from '../format.ts'
 import { type Command, openContext } from '../invocation.ts'
 import type { Outcome } from '../invocation.ts'
 import type { Store } from '../../store/layout.ts'
@@ -44,7 +44,7 @@ function showTags(store: Store, name: string): Outcome {
     shortId(commit),
     metadata === undefined ? 'missing!' : formatTime(metadata.timestamp),
     metadata === undefined ? '' : formatBytes(metadata.bytes),
-    metadata === undefined ? '' : metadata.files.toLocaleString('en'),
+    metadata === undefined ? '' : formatCount(metadata.files),
   ])
   return {
     json: {

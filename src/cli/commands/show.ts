@@ -1,7 +1,7 @@
 import { treeDepth } from '../../hashes/merkle.ts'
 import { parseReference } from '../../names/reference.ts'
 import { showCommit } from '../../repository/browse.ts'
-import { formatBytes, formatTime } from '../format.ts'
+import { formatBytes, formatCount, formatTime } from '../format.ts'
 import { type Command, openContext } from '../invocation.ts'
 
 export const run: Command = async invocation => {
@@ -15,7 +15,7 @@ export const run: Command = async invocation => {
     ['image digest', imageDigest],
     ['committed', `${formatTime(timestamp)}${author === undefined ? '' : ` by ${author}`}`],
     ['parent', parent ?? '(none)'],
-    ['files', `${files.toLocaleString('en')} (Merkle tree of depth ${treeDepth(files)})`],
+    ['files', `${formatCount(files)} (Merkle tree of depth ${treeDepth(files)})`],
     ['size', formatBytes(bytes)],
     ...(message === undefined ? [] : [['message', message]]),
   ]
