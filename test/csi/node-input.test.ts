@@ -91,11 +91,7 @@ test('who lies about the pod is refused by its target path', async () => {
   await refused(put(lab.wish('pv', { ...TAG, pod: own, target })), 'PERMISSION_DENIED', 'the target of another pod')
   const { uid, name } = own
   for (const pod of [undefined, { uid, name, namespace: '' }, { uid: '', name, namespace: 'team-a' }])
-    await refused(
-      put({ ...lab.wish('pv', { ...TAG, pod: own }), pod: pod as undefined }),
-      'INVALID_ARGUMENT',
-      'no podInfo',
-    )
+    await refused(put({ ...lab.wish('pv', { ...TAG, pod: own }), pod }), 'INVALID_ARGUMENT', 'no podInfo')
   assertNothing()
 })
 
@@ -103,8 +99,18 @@ function provision(name: string, label: string, namespace: string): VolumeId {
   const { store } = lab.store
   const id = volumeIdFor(store, name)
   writeVolume(store, {
-    ...{ id, name, label: parseLabel(label), created: new Date().toISOString(), state: 'ready', onDelete: 'Head' },
-    ...{ uid: 0, gid: 0, mode: 0o755, source: undefined, commit: undefined, capacityBytes: 0 },
+    id,
+    name,
+    label: parseLabel(label),
+    created: new Date().toISOString(),
+    state: 'ready',
+    onDelete: 'Head',
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+    source: undefined,
+    commit: undefined,
+    capacityBytes: 0,
     claim: { namespace, name },
   })
   return id
@@ -164,7 +170,7 @@ test('every field of every request: what is bad is the caller’s fault, and cha
     'relative/path',
     '/',
     '/etc',
-    `${lab.kubeletDir}`,
+    lab.kubeletDir,
     `${wish.target}/../../x`,
     `${lab.kubeletDir}/plugins/x`,
   ]
