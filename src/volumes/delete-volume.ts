@@ -1,6 +1,9 @@
+import { StratumError } from '../errors/stratum-error.ts'
+import { clearHalfMade } from '../heads/create-head.ts'
 import { exists } from '../host/files.ts'
 import type { Label } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
+import { toUser } from '../names/text.ts'
 import { moveRefs, tagRef } from '../refs/move-refs.ts'
 import { hasLabel, readTags } from '../refs/tags.ts'
 import { type Context, lockOptions } from '../repository/context.ts'
@@ -10,6 +13,7 @@ import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { unmountHead } from './head-overlay.ts'
+import { headTargets } from './ledger.ts'
 import type { VolumeId, VolumeRecord } from './volume-record.ts'
 import { allSnapshots, readVolume, removeVolumeRecord, writeVolume } from './volume-store.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
@@ -24,12 +28,22 @@ export async function removeVolume(volumes: Volumes, id: VolumeId, signal: Abort
   const record = readVolume(store, id)
   if (record === undefined) return
   const context = contextOf(volumes, ACTOR, signal)
+  requireUnpublished(volumes, record)
   await unmountHead(volumes, record.label, signal)
   const isWholeLabel = await removeHeadOf(context, record)
   if (isWholeLabel && hasLabel(store, record.label))
     await removeReference(context, { label: record.label, kind: 'head' })
   await holders.release(record.label)
   removeVolumeRecord(store, id)
+}
+
+/** @throws in-use */
+function requireUnpublished({ ledger }: Volumes, { id, label }: VolumeRecord): void {
+  const [published] = headTargets(ledger, label)
+  if (published === undefined) return
+  throw new StratumError('in-use', `the volume ${id} (${label}) is published at ${toUser(published.target)}`, {
+    hint: 'It is deleted when the last pod that uses it is gone',
+  })
 }
 
 /** Returns whether the rest of the label is to go too. The record says what is being done before the first thing goes. */
@@ -57,18 +71,17 @@ function snapshotTags(store: Store, label: Label): Tag[] {
   return allSnapshots(store).flatMap(snapshot => (snapshot.label === label ? [snapshot.tag] : []))
 }
 
-/** Takes back a volume whose making failed: nobody has seen it. */
+/** Takes back a volume whose making failed, were it in the last step: nobody was told of it. */
 export async function takeBackVolume({ store, holders }: Volumes, id: VolumeId): Promise<void> {
   const record = readVolume(store, id)
-  if (record?.state !== 'creating') return
+  if (record === undefined || record.state === 'deleting') return
   {
     using _label = await lockLabel(store, record.label)
     using _store = await lockStore(store, 'shared')
-    // An upperdir without head.toml may be another's data; one with it is ours, for the record says so.
     if (exists(paths.headFile(store, record.label))) {
       await prepareHeadRemoval(store, record.label)
       discardHead({ store, actor: ACTOR }, record.label)
-    }
+    } else clearHalfMade(store, record.label)
   }
   await holders.release(record.label)
   removeVolumeRecord(store, id)

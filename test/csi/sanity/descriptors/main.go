@@ -15,9 +15,20 @@ import (
 
 func main() {
 	set := &descriptorpb.FileDescriptorSet{}
-	for _, file := range []protoreflect.FileDescriptor{csi.File_csi_proto, (&registration.PluginInfo{}).ProtoReflect().Descriptor().ParentFile()} {
+	seen := map[string]bool{}
+	var add func(file protoreflect.FileDescriptor)
+	add = func(file protoreflect.FileDescriptor) {
+		if seen[file.Path()] {
+			return
+		}
+		seen[file.Path()] = true
+		for i := range file.Imports().Len() {
+			add(file.Imports().Get(i).FileDescriptor)
+		}
 		set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
 	}
+	add(csi.File_csi_proto)
+	add((&registration.PluginInfo{}).ProtoReflect().Descriptor().ParentFile())
 	bytes, err := proto.Marshal(set)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
