@@ -143,8 +143,9 @@ const LINGER_MS = 50
 /** The same after the call that asked for it was answered, one HEAD after the other. What fails is tried again at the next start. */
 export function retireHead(volumes: Volumes, label: Label): void {
   const { ledger } = volumes
+  const lingered = sleep(LINGER_MS)
   const work = async (): Promise<void> => {
-    await sleep(LINGER_MS)
+    await lingered
     try {
       if (headTargets(ledger, label).length === 0) await unmountHead(volumes, label)
     } catch {
