@@ -1,17 +1,15 @@
-import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
 import { headMounts, isOnTop } from '../heads/head-mounts.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
-import { makeDirectories, removeEmptyDirectory, setOwnerAndMode } from '../host/files.ts'
+import { makeDirectories, removeEmptyDirectory } from '../host/files.ts'
 import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
 import { mountNumberAt } from '../host/stat.ts'
 import type { Mounted } from '../mounts/records.ts'
 import { type Label, labelFolder } from '../names/label.ts'
-import { nodePath, toUser } from '../names/text.ts'
+import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead } from '../refs/head-file.ts'
 import { lockOptions } from '../repository/context.ts'
 import { mountOrRefresh, requireBase } from '../repository/mount.ts'
@@ -95,23 +93,6 @@ function bindHead({ mountpoint }: Mounted, path: string): void {
     attachMount(clone, path)
   } finally {
     close(clone)
-  }
-}
-
-const GROUP_BITS = 0o2070
-
-/**
- * Lets a group write into the root of a HEAD, and what is made there belong to it (VOLUME_MOUNT_GROUP). Only the root: a `chown -R` would
- * change every file.
- */
-export function giveToGroup(volumes: Volumes, label: Label, gid: number): void {
-  const path = headPath(volumes, label)
-  try {
-    const { uid, gid: current, mode } = fs.statSync(nodePath(path))
-    if (current === gid && (mode & GROUP_BITS) === GROUP_BITS) return
-    setOwnerAndMode(path, uid, gid, (mode & 0o7777) | GROUP_BITS)
-  } catch (error) {
-    throw toStratumError(error, `giving ${label} to group ${gid}`)
   }
 }
 
