@@ -11,6 +11,8 @@ import type { Mounted } from '../mounts/records.ts'
 import { type Label, labelFolder } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead } from '../refs/head-file.ts'
+import { requireLabel } from '../refs/resolve.ts'
+import { hasLabel } from '../refs/tags.ts'
 import { lockOptions } from '../repository/context.ts'
 import { mountOrRefresh, requireBase } from '../repository/mount.ts'
 import { unmountAndFold } from '../repository/unmount.ts'
@@ -80,7 +82,17 @@ async function requireHead({ store }: Volumes, label: Label, provisioned: boolea
   const head = await recoverHead(store, label)
   if (head !== undefined) return head
   if (!provisioned) return createHead(store, label, requireBase(store, label))
-  throw new StratumError('not-found', `the HEAD of ${label} is not in this store`, {
+  throw lostHead(label)
+}
+
+/** To be asked before the label is locked, which would make its folder. @throws not-found */
+export function requireStored({ store }: Volumes, label: Label, provisioned: boolean): void {
+  if (!hasLabel(store, label) && provisioned) throw lostHead(label)
+  requireLabel(store, label)
+}
+
+function lostHead(label: Label): StratumError {
+  return new StratumError('not-found', `the HEAD of ${label} is not in this store`, {
     hint: 'It was provisioned on this node: restore the store, or delete the claim. An empty volume is never put in its place',
   })
 }
