@@ -68,7 +68,10 @@ export async function startNode(options: NodeProcessOptions): Promise<NodeProces
   const lines: Record<string, any>[] = []
   const gone = new Promise<number | null>(resolve => child.once('close', status => resolve(status)))
   await new Promise<void>((resolve, reject) => {
-    const alarm = setTimeout(() => reject(new Error(`no plugin: ${JSON.stringify(lines)}`)), START_LIMIT_MS)
+    const alarm = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`no plugin: ${JSON.stringify(lines)}`))
+    }, START_LIMIT_MS)
     createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', line => {
       lines.push(line.startsWith('{') ? JSON.parse(line) : { text: line })
       if (lines.at(-1)?.msg !== 'serving') return

@@ -96,7 +96,7 @@ export function randomValue(field: Field, random: Random, pool: Pool, depth = 0)
         ]),
       )
     case 'message':
-      if (random.chance(0.15)) return null
+      if (depth > 0 && random.chance(0.15)) return null
       return Object.fromEntries(
         field.fields
           .filter(() => random.chance(depth > 3 ? 0.2 : 0.7))
