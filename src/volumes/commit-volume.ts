@@ -2,6 +2,7 @@ import type { Consistency } from '../heads/stand-still.ts'
 import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
 import type { TagWish } from '../repository/record-commit.ts'
+import { podFreezers } from './pod-freezers.ts'
 import { contextOf, type Volumes } from './volumes.ts'
 
 export interface VolumeCommit {
@@ -39,5 +40,6 @@ export async function commitVolume(
     tag: undefined,
     moreTags: tags,
     freezers: undefined,
+    findFreezers: () => podFreezers(volumes, request.label),
   })
 }
