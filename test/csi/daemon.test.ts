@@ -114,18 +114,21 @@ test('the plugin registers itself with kubelet, and is not ready when kubelet re
 test('calls are counted, and a log line says nothing that could be a secret', async () => {
   await using lab = await createVolumesLab(['--http', '127.0.0.1:0'])
   const secrets = { password: 'hunter2' }
-  await lab.create('pvc-1', { secrets })
+  const { volume_id } = await lab.create('pvc-1', { secrets })
+  await lab.snapshot('snapshot-1', volume_id)
   const bad = await lab.call('CreateVolume', createRequest('pvc-2', { secrets, parameters: { colour: 'red' } }))
   assert.equal(bad.code, 'INVALID_ARGUMENT')
   const { address } = lab.plugin().lines.find(({ msg }) => msg === 'http') as { address: string }
   const { body } = await get(address, '/metrics')
   assert.match(body, /csi_rpc_duration_seconds_count\{method="Controller\/CreateVolume",code="OK"\} 1/)
   assert.match(body, /csi_rpc_duration_seconds_count\{method="Controller\/CreateVolume",code="INVALID_ARGUMENT"\} 1/)
+  assert.match(body, /commit_duration_seconds_count\{consistency="freeze",result="done"\} 1/)
   const calls = lab.plugin().lines.filter(({ msg }) => msg === 'call')
   assert.deepEqual(
     calls.map(({ name, code }) => [name, code]),
     [
       ['pvc-1', 'OK'],
+      ['snapshot-1', 'OK'],
       ['pvc-2', 'INVALID_ARGUMENT'],
     ],
   )
