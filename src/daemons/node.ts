@@ -56,7 +56,13 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
+  const volumes: Volumes = {
+    ...(await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)),
+    onCommit({ consistency, result, seconds, pauseSeconds }) {
+      metrics.commitSeconds.observe({ consistency, result }, seconds)
+      if (pauseSeconds > 0) metrics.commitPauseSeconds.observe(pauseSeconds)
+    },
+  }
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
   const servers = await openSockets(options, volumes, context, state)
   state.starting = undefined

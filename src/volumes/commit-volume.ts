@@ -1,3 +1,4 @@
+import { toStratumError } from '../errors/errno.ts'
 import type { Consistency } from '../heads/stand-still.ts'
 import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
@@ -35,11 +36,24 @@ export async function commitVolume(
   { actor, tags, ...request }: VolumeCommit,
   signal: AbortSignal,
 ): Promise<CommitResult> {
-  return commitHead(contextOf(volumes, actor, signal), {
-    ...request,
-    tag: undefined,
-    moreTags: tags,
-    freezers: undefined,
-    findFreezers: () => podFreezers(volumes, request.label),
-  })
+  const { label, consistency } = request
+  const started = performance.now()
+  const tell = (result: string, pauseMs: number): void => {
+    const seconds = (performance.now() - started) / 1000
+    volumes.onCommit?.({ consistency, result, seconds, pauseSeconds: pauseMs / 1000 })
+  }
+  try {
+    const committed = await commitHead(contextOf(volumes, actor, signal), {
+      ...request,
+      tag: undefined,
+      moreTags: tags,
+      freezers: undefined,
+      findFreezers: () => podFreezers(volumes, label),
+    })
+    tell('done', committed.pauseMs)
+    return committed
+  } catch (error) {
+    tell(toStratumError(error, 'committing').code, 0)
+    throw error
+  }
 }
