@@ -64,7 +64,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   state.starting = undefined
   metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
-  const background = workInBackground({ ...options, metrics, signal })
+  const background = workInBackground({ ...options, volumes, metrics, signal })
   try {
     if (!signal.aborted) await once(signal, 'abort')
   } finally {

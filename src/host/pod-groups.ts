@@ -15,17 +15,23 @@ const DEPTH_MAX = 8
 export function findPodGroups(uids: ReadonlySet<string>): Map<string, Freezer> {
   const found = new Map<string, Freezer>()
   const names = new Map([...uids].map(uid => [nameKey(`pod${uid}`), uid]))
-  for (const { version, path: top } of hierarchyTops()) {
-    const open = [{ path: top, depth: 0 }]
-    const visit = (path: string, name: string, depth: number): void => {
+  for (const top of hierarchyTops()) {
+    if (found.size === uids.size) break
+    for (const { name, path } of groupsBelow(top.path)) {
       const uid = names.get(nameKey(name))
-      if (uid !== undefined) found.set(uid, { version, path })
-      else if (mayHoldPods(name) && depth <= DEPTH_MAX) open.push({ path, depth })
+      if (uid !== undefined && !found.has(uid)) found.set(uid, { version: top.version, path })
     }
-    for (let folder = open.pop(); folder !== undefined && found.size < uids.size; folder = open.pop())
-      for (const name of subgroups(folder.path)) visit(`${folder.path}/${name}`, name, folder.depth + 1)
   }
   return found
+}
+
+/** Groups that may be or hold those of pods, from the top down. */
+function* groupsBelow(folder: string, depth = 0): Generator<{ name: string; path: string }> {
+  for (const name of subgroups(folder)) {
+    const path = `${folder}/${name}`
+    yield { name, path }
+    if (mayHoldPods(name) && depth < DEPTH_MAX) yield* groupsBelow(path, depth + 1)
+  }
 }
 
 /** `kubelet-kubepods-burstable-pod1_2.slice` and `pod1-2` are the same. */

@@ -9,6 +9,7 @@ export interface Metrics extends KubeMetrics {
   readonly rpcSeconds: Histogram<'method' | 'code'>
   readonly rpcsInFlight: Gauge<'method'>
   readonly published: Gauge<'kind'>
+  readonly orphanedTargets: Gauge
   /** 1 when kubelet took the plugin. */
   readonly registered: Gauge
   readonly commitSeconds: Histogram<'consistency' | 'result'>
@@ -73,6 +74,7 @@ export function createMetrics(): Metrics {
     rpcSeconds: seconds('csi_rpc_duration_seconds', 'Time of CSI calls', RPC_BUCKETS, ['method', 'code']),
     rpcsInFlight: gauge('csi_rpcs_in_flight', 'CSI calls under way', ['method']),
     published: gauge('published_targets', 'Targets that a volume is mounted at', ['kind']),
+    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
     registered: gauge('registered', '1 when kubelet took the plugin'),
     commitSeconds: seconds('commit_duration_seconds', 'Time of commits of a HEAD', COMMIT_BUCKETS, [
       'consistency',

@@ -91,11 +91,7 @@ test('who lies about the pod is refused by its target path', async () => {
   await refused(put(lab.wish('pv', { ...TAG, pod: own, target })), 'PERMISSION_DENIED', 'the target of another pod')
   const { uid, name } = own
   for (const pod of [undefined, { uid, name, namespace: '' }, { uid: '', name, namespace: 'team-a' }])
-    await refused(
-      put({ ...lab.wish('pv', { ...TAG, pod: own }), pod: pod as undefined }),
-      'INVALID_ARGUMENT',
-      'no podInfo',
-    )
+    await refused(put({ ...lab.wish('pv', { ...TAG, pod: own }), pod }), 'INVALID_ARGUMENT', 'no podInfo')
   assertNothing()
 })
 
@@ -103,8 +99,18 @@ function provision(name: string, label: string, namespace: string): VolumeId {
   const { store } = lab.store
   const id = volumeIdFor(store, name)
   writeVolume(store, {
-    ...{ id, name, label: parseLabel(label), created: new Date().toISOString(), state: 'ready', onDelete: 'Head' },
-    ...{ uid: 0, gid: 0, mode: 0o755, source: undefined, commit: undefined, capacityBytes: 0 },
+    id,
+    name,
+    label: parseLabel(label),
+    created: new Date().toISOString(),
+    state: 'ready',
+    onDelete: 'Head',
+    uid: 0,
+    gid: 0,
+    mode: 0o755,
+    source: undefined,
+    commit: undefined,
+    capacityBytes: 0,
     claim: { namespace, name },
   })
   return id
@@ -114,7 +120,9 @@ test('a provisioned volume is its record: another namespace, attributes or a los
   const { store } = lab.store
   const id = provision('mine', 'team-a/mine', 'team-a')
   await refused(put(lab.wish(id)), 'NOT_FOUND', 'a HEAD that is not in the store')
-  assert.deepEqual(fs.existsSync(`${store.path}/refs/team-a%2Fmine/head.toml`), false, 'no empty one in its place')
+  await refused(put(lab.wish('pv', { attributes: { label: 'team-a/none' } })), 'NOT_FOUND', 'the HEAD of no label')
+  for (const name of ['mine', 'none'])
+    assert.equal(fs.existsSync(`${store.path}/refs/team-a%2F${name}`), false, 'no empty one in its place')
   createHead(store, parseLabel('team-a/mine'), await createEmptyCommit(store))
   const wish = lab.wish(id)
   assert.equal((await put(wish)).code, 'OK')
@@ -164,7 +172,7 @@ test('every field of every request: what is bad is the caller’s fault, and cha
     'relative/path',
     '/',
     '/etc',
-    `${lab.kubeletDir}`,
+    lab.kubeletDir,
     `${wish.target}/../../x`,
     `${lab.kubeletDir}/plugins/x`,
   ]

@@ -122,7 +122,7 @@ test('damaged and foreign notes do no harm', async () => {
   await lab.plugin().kill()
   fs.writeFileSync(`${lab.ledger}/0123.json`, '{"target": "/etc", "label": "x"}')
   fs.writeFileSync(`${lab.ledger}/.new-1234-half.json`, '{')
-  const [note] = lab.notes().filter(name => name.length > 30)
+  const note = lab.notes().find(name => name.length > 30) as string
   const text = fs.readFileSync(`${lab.ledger}/${note}`, 'utf8')
   fs.writeFileSync(`${lab.ledger}/${note}`, text.slice(0, 40))
   writeVolData(wish, 'another.driver')
