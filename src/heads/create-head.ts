@@ -27,8 +27,11 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
   return head
 }
 
-/** What a creation that was cut off left: empty directories. Anything else there was somebody's data and is not touched. */
-function clearHalfMade(store: Store, label: Label): void {
+/**
+ * Removes what a creation that was cut off left: empty directories without head.toml. Anything else there was somebody's data and is not
+ * touched. The caller holds the label's lock. @throws integrity
+ */
+export function clearHalfMade(store: Store, label: Label): void {
   for (const path of [paths.upper(store, label), paths.work(store, label)]) {
     if (!exists(path)) continue
     if (listNames(path).length > 0) {

@@ -56,7 +56,7 @@ export function connectNode({ store, nodeName, log, metrics, cluster, timing }: 
     holders: createHolders(context, held),
     claims: createClaims(context),
     start(volumes) {
-      const labels = keepLabels(context, held)
+      const labels = keepLabels(context, held, timing)
       const requests = workRequests(context, volumes, { onTags: label => labels.look(label), timing })
       Object.assign(running, { labels, requests })
       return {

@@ -51,10 +51,35 @@ export async function createVolume(
   requireWritable(store)
   const existing = await readUnlessDeleting(volumes, volumeIdFor(store, request.name), signal)
   if (existing !== undefined) requireSame(existing, request)
-  const record = existing ?? (await intend(volumes, request, claims, signal))
-  const ready = record.state === 'ready' ? requireItsHead(store, record) : await finish(volumes, record, signal)
+  const ready =
+    existing?.state === 'ready'
+      ? requireItsHead(store, existing)
+      : await makeOrTakeBack(volumes, request.name, signal, async () =>
+          finish(volumes, existing ?? (await intend(volumes, request, claims, signal)), signal),
+        )
   if (ready.claim !== undefined) await claims.tellLabel(ready.claim, ready.label, signal)
   return ready
+}
+
+/** Whoever gave up comes again and has it finished; after any other error nobody may come again. */
+async function makeOrTakeBack(
+  volumes: Volumes,
+  name: string,
+  signal: AbortSignal,
+  make: () => Promise<VolumeRecord>,
+): Promise<VolumeRecord> {
+  try {
+    return await make()
+  } catch (error) {
+    const failure = toStratumError(error, `making the volume ${quote(name)}`)
+    if (signal.aborted) throw failure
+    await takeBackVolume(volumes, volumeIdFor(volumes.store, name)).catch((cause: unknown) => {
+      throw new StratumError('unavailable', `${failure.message}; taking it back failed: ${(cause as Error).message}`, {
+        cause: error,
+      })
+    })
+    throw failure
+  }
 }
 
 /** A deletion that was cut off is finished first: the volume of that name is a new one. */
@@ -178,19 +203,8 @@ function isTaken(store: Store, label: Label): boolean {
 }
 
 async function finish(volumes: Volumes, record: VolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
-  try {
-    const commit = record.commit ?? (await commitOfSource(volumes, record, signal))
-    return await makeHead(volumes, { ...record, commit }, signal)
-  } catch (error) {
-    const failure = toStratumError(error, `making the volume ${quote(record.name)}`)
-    if (signal.aborted) throw failure // whoever gave up comes again
-    await takeBackVolume(volumes, record.id).catch((cause: unknown) => {
-      throw new StratumError('unavailable', `${failure.message}; taking it back failed: ${(cause as Error).message}`, {
-        cause: error,
-      })
-    })
-    throw failure
-  }
+  const commit = record.commit ?? (await commitOfSource(volumes, record, signal))
+  return makeHead(volumes, { ...record, commit }, signal)
 }
 
 /** A clone begins with what its source holds now. Only the source's HEAD keeps that commit until the new HEAD does. */

@@ -1,4 +1,5 @@
 import { StratumError } from '../errors/stratum-error.ts'
+import { clearHalfMade } from '../heads/create-head.ts'
 import { exists } from '../host/files.ts'
 import type { Label } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
@@ -70,18 +71,17 @@ function snapshotTags(store: Store, label: Label): Tag[] {
   return allSnapshots(store).flatMap(snapshot => (snapshot.label === label ? [snapshot.tag] : []))
 }
 
-/** Takes back a volume whose making failed: nobody has seen it. */
+/** Takes back a volume whose making failed, were it in the last step: nobody was told of it. */
 export async function takeBackVolume({ store, holders }: Volumes, id: VolumeId): Promise<void> {
   const record = readVolume(store, id)
-  if (record?.state !== 'creating') return
+  if (record === undefined || record.state === 'deleting') return
   {
     using _label = await lockLabel(store, record.label)
     using _store = await lockStore(store, 'shared')
-    // An upperdir without head.toml may be another's data; one with it is ours, for the record says so.
     if (exists(paths.headFile(store, record.label))) {
       await prepareHeadRemoval(store, record.label)
       discardHead({ store, actor: ACTOR }, record.label)
-    }
+    } else clearHalfMade(store, record.label)
   }
   await holders.release(record.label)
   removeVolumeRecord(store, id)

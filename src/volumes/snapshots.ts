@@ -44,11 +44,10 @@ export async function takeSnapshot(
   const existing = readSnapshot(store, id)
   if (existing !== undefined) requireSame(existing, request)
   if (existing?.state === 'ready') return existing
-  const record = existing ?? intend(store, id, request)
   try {
-    return await finish(volumes, record, signal)
+    return await finish(volumes, existing ?? intend(store, id, request), signal)
   } catch (error) {
-    const failure = toStratumError(error, `taking the snapshot ${quote(record.name)}`)
+    const failure = toStratumError(error, `taking the snapshot ${quote(request.name)}`)
     if (signal.aborted) throw failure // whoever gave up comes again
     await removeSnapshot(volumes, id, new AbortController().signal).catch((cause: unknown) => {
       throw new StratumError('unavailable', `${failure.message}; taking it back failed: ${(cause as Error).message}`, {

@@ -15,10 +15,10 @@ interface Case {
 }
 
 /** Between two kills that are tried when there is little time. */
-const STRIDE = scaled(1) > 1 ? 1 : 3
+const STRIDE = scaled(1) > 1 ? 1 : 4
 
 /**
- * Kills the plugin at the n-th call of host/ that changes something, starts it again and repeats the call, for every n (or every third,
+ * Kills the plugin at the n-th call of host/ that changes something, starts it again and repeats the call, for every n (or every fourth,
  * beginning with another one for each kind of call) until one comes through undisturbed. `prepare` makes what the n-th try needs.
  */
 async function killEverywhere(lab: VolumesLab, first: number, prepare: (n: number) => Promise<Case>): Promise<void> {

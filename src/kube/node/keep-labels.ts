@@ -8,6 +8,7 @@ import { hasLabel, listLabels } from '../../refs/tags.ts'
 import { removeTags } from '../../repository/set-tags.ts'
 import { paths, type Store } from '../../store/layout.ts'
 import { getObject, listPages, type MergePatch, patchStatus } from '../client/objects.ts'
+import { type Mirror, mirrorResource, type MirrorTiming } from '../client/mirror.ts'
 import { createQueue, type WorkQueue } from '../client/queue.ts'
 import { labelName, storeLabel } from '../resources/names.ts'
 import { STRATUM_LABELS, type StratumLabel, type Tombstone } from '../resources/stratum.ts'
@@ -31,7 +32,11 @@ const SURVEY_MS = 60 * 60_000
 const BACKOFF_MS = [1_000, 300_000] as const
 
 /** @param onHeld this store became the holder of a label */
-export function keepLabels(context: NodeContext, onHeld: (label: Label) => void): LabelKeeper {
+export function keepLabels(
+  context: NodeContext,
+  onHeld: (label: Label) => void,
+  timing?: Partial<MirrorTiming>,
+): LabelKeeper {
   const { store, log, metrics, home } = context
   const queue: WorkQueue = createQueue((label, signal) => sync({ ...context, onHeld }, label as Label, signal), {
     name: 'labels',
@@ -58,6 +63,7 @@ export function keepLabels(context: NodeContext, onHeld: (label: Label) => void)
     backoffMs: BACKOFF_MS,
     log,
   })
+  const mirror = watchHeld(context, label => queue.add(label), timing)
   for (const { label } of listHolders(store)) queue.add(label)
   addChanged()
   surveys.add('all')
@@ -65,10 +71,42 @@ export function keepLabels(context: NodeContext, onHeld: (label: Label) => void)
     look: label => queue.add(label),
     async [Symbol.asyncDispose]() {
       clearInterval(poll)
+      await mirror[Symbol.asyncDispose]()
       await surveys[Symbol.asyncDispose]()
       await queue[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Notices when a label that this node holds is deleted, released or given a tombstone. */
+function watchHeld(
+  { server, nodeName, home, log, metrics }: NodeContext,
+  look: (label: Label) => void,
+  timing: Partial<MirrorTiming> | undefined,
+): Mirror<StratumLabel> {
+  return mirrorResource(server, STRATUM_LABELS, {
+    fieldSelector: `status.holder.nodeName=${nodeName}`,
+    project: ({ metadata, spec, status }) => ({
+      metadata: {
+        name: metadata.name,
+        namespace: metadata.namespace ?? home,
+        uid: metadata.uid,
+        resourceVersion: metadata.resourceVersion,
+        creationTimestamp: metadata.creationTimestamp,
+      },
+      spec,
+      status: { tombstones: status?.tombstones ?? [] },
+    }),
+    onChange(_, now, before) {
+      const { metadata, spec } = now ?? before ?? {}
+      const label = spec === undefined ? undefined : storeLabel(metadata?.namespace ?? home, spec.label)
+      const isNews = now === undefined || (now.status?.tombstones ?? []).some(entry => entry.nodeName === nodeName)
+      if (label !== undefined && isNews) look(label)
+    },
+    log,
+    metrics,
+    ...(timing === undefined ? {} : { timing }),
+  })
 }
 
 /** Changes when a tag, HEAD or the holder does. */
