@@ -84,11 +84,10 @@ test('uninstalling removes everything but the data, and a new release finds it',
     'all,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,csidrivers,storageclasses,volumesnapshotclasses',
     'validatingadmissionpolicies,validatingadmissionpolicybindings,poddisruptionbudgets',
   ].join(',')
-  const left = await list(kinds, '--all-namespaces', '--selector', `app.kubernetes.io/instance=${RELEASE}`)
-  assert.deepEqual(
-    left.map(object => `${object.kind}/${object.metadata.name}`),
-    [],
-  )
+  const ofRelease = ['--all-namespaces', '--selector', `app.kubernetes.io/instance=${RELEASE}`]
+  await waitFor('nothing to be left', async () => (await list(kinds, ...ofRelease)).length === 0, {
+    explain: () => kubectl('get', kinds, ...ofRelease),
+  })
   assert.match(await onNode(cluster, nodeNamed(NODE), 'ls', ['/var/lib/stratum']), /objects/)
   await installChart('install')
   const pod = await startPod({ volumes: { '/data': claim(volume) } })

@@ -14,6 +14,8 @@ const FIRST = ['cluster.test.ts', 'install.test.ts']
 const [folder, images, driverTag, ...words] = process.argv.slice(2)
 
 const cluster = describeCluster(folder, NODES)
+const scratch = path.join(folder, 'tmp') // on a disk, which stores want, and removed with the cluster
+fs.mkdirSync(scratch)
 const started = performance.now()
 let failed = 0
 try {
@@ -51,6 +53,7 @@ function runFile(file: string): Promise<boolean> {
     stdio: 'inherit',
     env: {
       ...process.env,
+      TMPDIR: scratch,
       STRATUM_CLUSTER: folder,
       STRATUM_CLUSTER_NODES: String(NODES),
       STRATUM_IMAGE_TAG: driverTag,

@@ -59,6 +59,7 @@ export function kubeletConfig(cluster: Cluster, node: ClusterNode): string {
     tlsPrivateKeyFile: files.key(cluster, node.name),
     failSwapOn: false,
     resolvConf: '',
+    clusterDNS: ['10.96.0.10'], // nobody answers there; without an address every pod gets an Event that says so
     clusterDomain: 'cluster.local',
     // Shorter than the defaults, so that tests wait less.
     syncFrequency: '2s',

@@ -5,12 +5,13 @@ import type { Cluster } from '../machine/layout.ts'
 
 /** What somebody needs who reads the failure of a test on a machine that is gone by then. Never fails itself. */
 const LINES_PER_LOG = 40
+const EVENTS = ['--all-namespaces', '--field-selector=type!=Normal', '--sort-by=.metadata.creationTimestamp']
 
 export async function collectEvidence(cluster: Cluster): Promise<string> {
   const parts = [
     await ask(cluster, ['get', 'pods,pv,pvc,volumesnapshots,volumesnapshotcontents', '--all-namespaces', '-o', 'wide']),
     await ask(cluster, ['get', 'scm,stratumlabels', '--all-namespaces', '-o', 'wide']),
-    await ask(cluster, ['get', 'events', '--all-namespaces', '--sort-by=.metadata.creationTimestamp'], 60),
+    await ask(cluster, ['get', 'events', ...EVENTS], 40),
     ...(await podLogs(cluster)),
     ...componentLogs(cluster),
   ]
