@@ -57,7 +57,7 @@ const LAST = 60
 /** The folder of a label with its lock and log may stay: it says nothing. */
 function withoutEmptyLabels(found: unknown): unknown {
   const [volumes, snapshots, labels, parts, tags] = found as [string[], string[], string[], string[][], string[][]]
-  const used = labels.map((label, i) => [label, parts[i], tags[i]]).filter(([, a, b]) => [...a, ...b].length > 0)
+  const used = labels.map((label, i) => [label, parts[i], tags[i]]).filter(([, a, b]) => a.length + b.length > 0)
   return [volumes, snapshots, used]
 }
 
