@@ -11,6 +11,7 @@ import type { MirrorTiming } from './client/mirror.ts'
 import { createQueue, type WorkQueue } from './client/queue.ts'
 import { lookAtClaim } from './controller/look-at-claim.ts'
 import { countLost, lookAtLabel } from './controller/look-at-label.ts'
+import { watchSnapshots } from './controller/watch-snapshots.ts'
 import { lookAtNode } from './controller/look-at-node.ts'
 import { lookAtRequest } from './controller/look-at-request.ts'
 import { type ControllerContext, GONE_AFTER_MS, openWorld, synced, type World } from './controller/world.ts'
@@ -93,10 +94,12 @@ async function lead(
   }
   await using world = openWorld(options, timing?.goneAfterMs ?? GONE_AFTER_MS)
   await Promise.race([synced(world), once(signal, 'abort')])
+  const snapshots = watchSnapshots(context, signal)
   while (!signal.aborted) {
     measure(context, world)
     await sleep(MEASURE_MS, undefined, { signal }).catch(() => undefined)
   }
+  await snapshots
 }
 
 /** A node came to be ready, or is no longer: what is on it is looked at again. */

@@ -65,7 +65,7 @@ for (const name of ORDER) {
       explain: async () => (await unfinished(file)).map(object => describe(object)).join('\n'),
     })
     if (SHOW_THE_PAGE.has(name)) {
-      const [pod] = (await objects(file)).filter(object => object.kind === 'Pod')
+      const pod = (await objects(file)).find(object => object.kind === 'Pod')!
       assert.equal(await kubectl('logs', pod.metadata.name, '--namespace', NAMESPACE), '<h1>one</h1>')
     }
   })

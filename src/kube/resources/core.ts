@@ -66,6 +66,7 @@ export interface VolumeSnapshot extends KubeObject {
 
 export interface VolumeSnapshotContent extends KubeObject {
   readonly spec: { readonly driver: string }
+  readonly status?: { readonly readyToUse?: boolean }
 }
 
 const core = { group: '', version: 'v1' } as const
