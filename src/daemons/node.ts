@@ -9,6 +9,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
+import { connectNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -16,7 +17,7 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { type Claims, NO_CLAIMS } from '../volumes/claims.ts'
 import { openVolumes } from '../volumes/recover.ts'
 import { tidyAllRecords } from '../volumes/volume-store.ts'
-import { type DriverOptions, type HolderArbiter, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
+import { type DriverOptions, SOLE_HOLDER, type Volumes } from '../volumes/volumes.ts'
 import { type BackgroundOptions, workInBackground } from './background.ts'
 import { lockForNode } from './node-lock.ts'
 
@@ -30,9 +31,8 @@ export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 
   /** `host:port` of /healthz, /readyz and /metrics. */
   readonly http: string | undefined
   readonly log: Logger
-  /** What a cluster adds. */
-  readonly holders?: HolderArbiter
-  readonly claims?: Claims
+  /** Whether this is a pod of a cluster: StratumCommits are carried out then, and a HEAD has one holder in the cluster. */
+  readonly cluster?: boolean
 }
 
 /** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
@@ -56,9 +56,11 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const volumes = await openVolumes(store, options.driver, options.holders ?? SOLE_HOLDER)
+  const cluster = options.cluster ? connectNode({ store, nodeName: options.driver.nodeId, log, metrics }) : undefined
+  const volumes = await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
-  const servers = await openSockets(options, volumes, context, state)
+  const servers = await openSockets({ ...options, claims: cluster?.claims ?? NO_CLAIMS }, volumes, context, state)
+  await using _requests = cluster?.start(volumes)
   state.starting = undefined
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
   const background = workInBackground({ ...options, metrics, signal })
@@ -93,7 +95,7 @@ async function openHttp({ http, log }: NodeOptions, metrics: Metrics, state: Sta
 
 /** kubelet is told last, when the services answer. */
 async function openSockets(
-  options: NodeOptions,
+  options: NodeOptions & { readonly claims: Claims },
   volumes: Volumes,
   context: CallContext,
   state: State,
@@ -102,7 +104,7 @@ async function openSockets(
   const protocols = loadProtocols()
   const services = await serveServices(endpoint, protocols, context, {
     identity: identityMethods(driver.name, () => troubleOf(state)),
-    controller: controllerMethods(volumes, options.claims ?? NO_CLAIMS),
+    controller: controllerMethods(volumes, options.claims),
     node: nodeMethods(volumes, context.metrics),
   })
   if (registrationDir === undefined) return [services]

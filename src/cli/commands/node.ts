@@ -10,6 +10,7 @@ interface Options {
   readonly driverName: string
   readonly kubeletDir?: string
   readonly anyTarget: boolean
+  readonly cluster: boolean
   readonly registrationDir?: string
   readonly http?: string
   /** Minutes. */
@@ -50,6 +51,7 @@ export const run: Command<Options> = async invocation => {
       endpoint,
       registrationDir,
       http,
+      cluster: options.cluster,
       log,
       collectEveryMs: options.gcInterval * MINUTE_MS,
       scrubPeriodMs: options.scrubPeriod * DAY_MS,
