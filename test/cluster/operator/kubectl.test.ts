@@ -165,7 +165,7 @@ test('doctor says what is wrong and what to do, and forgets a node', async () =>
     storageClassName: '',
     resources: { requests: { storage: '1Gi' } },
   }
-  await createObject(admin, CLAIMS, { metadata: { namespace: 'team-a', name: 'wrong' }, spec: spec as never })
+  await createObject(admin, CLAIMS, { metadata: { namespace: 'team-a', name: 'wrong' }, spec })
   const holder = { holder: { nodeName: 'node-3', storeId: 's' } }
   await patchObject(
     admin,
