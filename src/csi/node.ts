@@ -2,6 +2,7 @@ import { StratumError } from '../errors/stratum-error.ts'
 import { quote } from '../names/label.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AccessMode } from '../volumes/ledger.ts'
+import { orphanedTargets } from '../volumes/pod-freezers.ts'
 import { publishVolume } from '../volumes/publish.ts'
 import type { PublishRequest } from '../volumes/publish-request.ts'
 import { unpublishVolume } from '../volumes/unpublish.ts'
@@ -65,6 +66,11 @@ export function nodeMethods(volumes: Volumes, metrics: Metrics): Methods<NodeHan
       return { node_id: driver.nodeId, accessible_topology: ownTopology(driver)[0] }
     },
   }
+}
+
+/** Counts targets whose pod seems to be gone. Looks at every process, so it is for once a minute. */
+export function countOrphans(volumes: Volumes, { orphanedTargets: gauge }: Metrics): void {
+  gauge.set(orphanedTargets(volumes).length)
 }
 
 function countTargets({ ledger }: Volumes, { published }: Metrics): void {

@@ -1,8 +1,10 @@
+import { toStratumError } from '../errors/errno.ts'
 import type { Consistency } from '../heads/stand-still.ts'
 import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
 import type { LogEntry } from '../refs/log.ts'
 import type { TagWish } from '../repository/record-commit.ts'
+import { podFreezers } from './pod-freezers.ts'
 import { contextOf, type Volumes } from './volumes.ts'
 
 export interface VolumeCommit {
@@ -39,11 +41,25 @@ export async function commitVolume(
   { actor, tags, ...request }: VolumeCommit,
   signal: AbortSignal,
 ): Promise<CommitResult> {
-  return commitHead(contextOf(volumes, actor, signal), {
-    ...request,
-    tag: undefined,
-    moreTags: tags,
-    followLatest: false,
-    freezers: undefined,
-  })
+  const { label, consistency } = request
+  const started = performance.now()
+  const tell = (result: string, pauseMs: number): void => {
+    const seconds = (performance.now() - started) / 1000
+    volumes.onCommit?.({ consistency, result, seconds, pauseSeconds: pauseMs / 1000 })
+  }
+  try {
+    const committed = await commitHead(contextOf(volumes, actor, signal), {
+      ...request,
+      tag: undefined,
+      moreTags: tags,
+      followLatest: false,
+      freezers: undefined,
+      findFreezers: () => podFreezers(volumes, label),
+    })
+    tell('done', committed.pauseMs)
+    return committed
+  } catch (error) {
+    tell(toStratumError(error, 'committing').code, 0)
+    throw error
+  }
 }

@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
@@ -136,14 +137,20 @@ export async function unmountHead(volumes: Volumes, label: Label, signal?: Abort
   return true
 }
 
+/** A pod that is replaced by its next one finds its HEAD still mounted, and the call that was the last is answered first. */
+const LINGER_MS = 50
+
 /** The same after the call that asked for it was answered, one HEAD after the other. What fails is tried again at the next start. */
 export function retireHead(volumes: Volumes, label: Label): void {
   const { ledger } = volumes
-  ledger.background = ledger.background.then(async () => {
+  const lingered = sleep(LINGER_MS)
+  const work = async (): Promise<void> => {
+    await lingered
     try {
       if (headTargets(ledger, label).length === 0) await unmountHead(volumes, label)
     } catch {
       ledger.onFold('failed')
     }
-  })
+  }
+  ledger.background = ledger.background.then(work)
 }
