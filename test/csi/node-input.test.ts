@@ -120,7 +120,9 @@ test('a provisioned volume is its record: another namespace, attributes or a los
   const { store } = lab.store
   const id = provision('mine', 'team-a/mine', 'team-a')
   await refused(put(lab.wish(id)), 'NOT_FOUND', 'a HEAD that is not in the store')
-  assert.deepEqual(fs.existsSync(`${store.path}/refs/team-a%2Fmine/head.toml`), false, 'no empty one in its place')
+  await refused(put(lab.wish('pv', { attributes: { label: 'team-a/none' } })), 'NOT_FOUND', 'the HEAD of no label')
+  for (const name of ['mine', 'none'])
+    assert.equal(fs.existsSync(`${store.path}/refs/team-a%2F${name}`), false, 'no empty one in its place')
   createHead(store, parseLabel('team-a/mine'), await createEmptyCommit(store))
   const wish = lab.wish(id)
   assert.equal((await put(wish)).code, 'OK')
