@@ -4,19 +4,19 @@ import { COMMANDS } from './commands.ts'
 import { applyConfig, forgetSwitchesThatAreOff, readConfig } from './config.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { printError, printOutcome } from './output.ts'
-import { type CommandSpec, createProgram, globalOptions } from './program.ts'
+import { type CommandSpec, createProgram, stratumTool } from './program.ts'
 import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
-export async function main(argv: readonly string[]): Promise<number> {
+export async function main(argv: readonly string[], tool = stratumTool(COMMANDS)): Promise<number> {
   const { STRATUM_FAULT } = process.env
   if (STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(STRATUM_FAULT)
-  forgetSwitchesThatAreOff([...globalOptions(), ...COMMANDS.flatMap(({ options = [] }) => options)])
+  forgetSwitchesThatAreOff([...tool.globalOptions(), ...tool.commands.flatMap(({ options = [] }) => options)])
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)
-  const program = createProgram(COMMANDS, VERSION, {
-    configure: async command => applyConfig(command, await readConfig()),
+  const program = createProgram(tool, VERSION, {
+    configure: async command => (tool.isConfigured ? applyConfig(command, await readConfig()) : undefined),
     async call(spec, args, options) {
       status = await call(spec, args, options)
     },
@@ -29,8 +29,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' })
     return status
   } catch (error) {
-    const command = argv.find(word => COMMANDS.some(({ name }) => name === word))
-    const parsing = asParsingError(error, command)
+    const command = argv.find(word => tool.commands.some(({ name }) => name === word))
+    const parsing = asParsingError(
+      error,
+      command === undefined ? tool.name : `${tool.name} ${command}`,
+      command !== undefined,
+    )
     if (parsing === 'done') return 0
     return printError(command ?? '', parsing, { json: wantsJson, quiet: false }, process)
   }
@@ -43,14 +47,14 @@ function stopWhenNobodyReads(error: NodeJS.ErrnoException): void {
 }
 
 /** What the parser throws: help and version were printed; everything else is a wrong usage. */
-function asParsingError(error: unknown, command = ''): StratumError | 'done' {
+function asParsingError(error: unknown, name: string, isCommand: boolean): StratumError | 'done' {
   const { code, message } = error as { code?: string; message: string }
   if (code === 'commander.helpDisplayed' || code === 'commander.version' || code === 'commander.help') return 'done'
   if (code?.startsWith('commander.') || error instanceof TypeError)
     return new StratumError('usage', message.replace(/^error: /, ''), {
-      hint: command === '' ? 'stratum --help shows the commands' : `stratum ${command} --help shows what it takes`,
+      hint: `${name} --help shows ${isCommand ? 'what it takes' : 'the commands'}`,
     })
-  return toStratumError(error, 'stratum')
+  return toStratumError(error, name)
 }
 
 async function call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<number> {
