@@ -18,22 +18,21 @@ export async function saveImage(name: string, file: string): Promise<void> {
   await buildah(['push', '--quiet', '--disable-compression', name, `oci-archive:${file}:${name}`])
 }
 
-/**
- * An image from nothing but files, as a tar file in the cache. `files` are paths in the image and what they come from; `extra` are more
- * lines for the Containerfile.
- */
-export async function imageFromFiles(
-  name: string,
-  files: Readonly<Record<string, string>>,
-  extra: readonly string[],
-): Promise<string> {
-  const containerfile = [
-    'FROM scratch',
-    ...Object.keys(files).map((target, index) => `COPY ${index} ${target}`),
-    ...extra,
-  ].join('\n')
-  const folder = cacheFolder('image', [containerfile, ...Object.values(files)])
-  return once(path.join(folder, `${name.replaceAll(/[/:]/g, '_')}.tar`), async unfinished => {
+export interface FileImage {
+  /** Paths in the image, and what they come from. */
+  readonly files: Readonly<Record<string, string>>
+  /** More lines of the Containerfile. */
+  readonly lines: readonly string[]
+  /** What the content of the files depends on. */
+  readonly madeFrom: readonly (string | Buffer)[]
+}
+
+/** An image from nothing but files, as a tar file in the cache. */
+export async function imageFromFiles(name: string, { files, lines, madeFrom }: FileImage): Promise<string> {
+  const copies = Object.keys(files).map((target, index) => `COPY ${index} ${target}`)
+  const containerfile = ['FROM scratch', ...copies, ...lines].join('\n')
+  const folder = cacheFolder('image', [name, containerfile, ...madeFrom])
+  return once(path.join(folder, 'image.tar'), async unfinished => {
     const context = fs.mkdtempSync(`${unfinished}-context-`)
     for (const [index, source] of Object.values(files).entries()) {
       fs.cpSync(source, path.join(context, String(index)), { recursive: true, verbatimSymlinks: true })

@@ -1,11 +1,13 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { cacheFolder, once, say } from '../programs/cache.ts'
+import { CACHE, cacheFolder, once, say } from '../programs/cache.ts'
 import { baseImages, DEBIAN_IMAGE, NODE_IMAGE } from './base.ts'
 import { buildah, saveImage } from './buildah.ts'
 
 export const DRIVER_REPOSITORY = 'localhost/stratum'
+/** So many images are kept: somebody else may be using one. */
+const KEPT = 6
 const ROOT = path.resolve(import.meta.dirname, '../../..')
 /** What the Dockerfile copies: the same as .dockerignore lets through. */
 const SOURCES = [
@@ -31,9 +33,26 @@ export async function driverImage(): Promise<DriverImage> {
     'driver',
     files.flatMap(file => [file, fs.readFileSync(path.join(ROOT, file))]),
   )
-  const tag = path.basename(folder).replace('driver-', '')
+  const tag = tagOf(folder)
   const file = await once(path.join(folder, 'image.tar'), unfinished => build(tag, unfinished))
+  fs.utimesSync(file, new Date(), new Date())
+  await forgetOldImages()
   return { file, tag }
+}
+
+/** Each change of the sources makes an image of hundreds of megabytes. */
+async function forgetOldImages(): Promise<void> {
+  const age = (folder: string): number =>
+    fs.statSync(path.join(folder, 'image.tar'), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const folders = fs.globSync(path.join(CACHE, 'driver-*')).sort((a, b) => age(b) - age(a))
+  for (const folder of folders.slice(KEPT)) {
+    await buildah(['rmi', `${DRIVER_REPOSITORY}:${tagOf(folder)}`]).catch(() => undefined)
+    fs.rmSync(folder, { recursive: true })
+  }
+}
+
+function tagOf(folder: string): string {
+  return path.basename(folder).replace('driver-', '')
 }
 
 async function build(tag: string, target: string): Promise<void> {

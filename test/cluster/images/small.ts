@@ -18,19 +18,30 @@ export function sidecarImage(name: string): string {
 
 /** The images that are made of one static program each. */
 export async function smallImages(): Promise<string[]> {
-  const images = [await busyboxImage(), await pauseImage()]
+  const images = [await busyboxImage(BUSYBOX_IMAGE, {}, ['CMD ["sh"]']), await pauseImage()]
   for (const name of Object.keys(SIDECARS.programs)) {
-    const files = { [`/${name}`]: programPath(SIDECARS, name) }
-    images.push(await imageFromFiles(sidecarImage(name), files, [`ENTRYPOINT ["/${name}"]`]))
+    const program = programPath(SIDECARS, name)
+    const files = { [`/${name}`]: program }
+    const lines = [`ENTRYPOINT ["/${name}"]`]
+    images.push(await imageFromFiles(sidecarImage(name), { files, lines, madeFrom: [program] }))
   }
   return images
 }
 
 function pauseImage(): Promise<string> {
-  return imageFromFiles(PAUSE_IMAGE, { '/bin/busybox': BUSYBOX }, ['ENTRYPOINT ["/bin/busybox", "sleep", "infinity"]'])
+  return imageFromFiles(PAUSE_IMAGE, {
+    files: { '/bin/busybox': BUSYBOX },
+    lines: ['ENTRYPOINT ["/bin/busybox", "sleep", "infinity"]'],
+    madeFrom: [fs.readFileSync(BUSYBOX)],
+  })
 }
 
-async function busyboxImage(): Promise<string> {
+/** busybox with a link for each of its applets; `more` files and lines of the Containerfile make other images of it. */
+export async function busyboxImage(
+  name: string,
+  more: Readonly<Record<string, string>>,
+  lines: readonly string[],
+): Promise<string> {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'busybox-'))
   try {
     for (const folder of ['bin', 'tmp', 'etc']) fs.mkdirSync(path.join(root, folder))
@@ -40,8 +51,12 @@ async function busyboxImage(): Promise<string> {
     for (const applet of (await run(BUSYBOX, ['--list'])).split('\n')) {
       if (applet !== 'busybox') fs.symlinkSync('busybox', path.join(root, 'bin', applet))
     }
-    const parts = Object.fromEntries(['bin', 'tmp', 'etc'].map(name => [`/${name}/`, path.join(root, name)]))
-    return await imageFromFiles(BUSYBOX_IMAGE, parts, ['ENV PATH=/bin', 'CMD ["sh"]'])
+    const parts = Object.fromEntries(['bin', 'tmp', 'etc'].map(folder => [`/${folder}/`, path.join(root, folder)]))
+    return await imageFromFiles(name, {
+      files: { ...parts, ...more },
+      lines: ['ENV PATH=/bin', ...lines],
+      madeFrom: [fs.readFileSync(BUSYBOX), ...Object.values(more)],
+    })
   } finally {
     fs.rmSync(root, { recursive: true })
   }

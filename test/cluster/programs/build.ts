@@ -13,13 +13,17 @@ const NICE = ['nice', '-n', '10']
 export async function buildPrograms(module: Module): Promise<void> {
   const missing = Object.keys(module.programs).filter(name => !fs.existsSync(programPath(module, name)))
   if (missing.length === 0) return
-  say(`building ${missing.join(', ')} (test/cluster/tools/${module.name}); minutes where nothing is compiled yet`)
+  say(`building ${missing.join(', ')} (${module.source}); minutes where nothing is compiled yet`)
   const started = performance.now()
   const folder = programFolder(module)
   fs.mkdirSync(folder, { recursive: true })
   const unfinished = fs.mkdtempSync(`${folder}/unfinished-`)
-  const packages = missing.map(name => module.programs[name].package)
-  await goBuild(module, ['-o', `${unfinished}/`, ...packages])
+  const programs = missing.map(name => module.programs[name])
+  for (const program of programs.filter(it => it.isTest === true)) {
+    await goBuild(module, ['test', '-c'], ['-o', `${unfinished}/`, program.package])
+  }
+  const packages = programs.filter(it => it.isTest !== true).map(it => it.package)
+  if (packages.length > 0) await goBuild(module, ['build'], ['-o', `${unfinished}/`, ...packages])
   for (const name of missing) {
     fs.renameSync(path.join(unfinished, module.programs[name].builtAs ?? name), path.join(folder, name))
   }
@@ -27,8 +31,8 @@ export async function buildPrograms(module: Module): Promise<void> {
   say(`built in ${((performance.now() - started) / 1000).toFixed(0)} s`)
 }
 
-async function goBuild(module: Module, args: readonly string[]): Promise<void> {
-  const build = [...NICE, 'go', 'build', '-trimpath', '-buildvcs=false', '-mod=readonly']
+async function goBuild(module: Module, command: readonly string[], args: readonly string[]): Promise<void> {
+  const build = [...NICE, 'go', ...command, '-trimpath', '-buildvcs=false', '-mod=readonly']
   for (let attempt = 1; ; attempt++) {
     const { failed, stderr } = await execa(
       'flock', // one at a time on one machine: two would compile everything twice
@@ -36,7 +40,7 @@ async function goBuild(module: Module, args: readonly string[]): Promise<void> {
       { cwd: module.source, env: { CGO_ENABLED: '0', GOWORK: 'off' }, reject: false },
     )
     if (!failed) return
-    if (attempt === ATTEMPTS) throw new Error(`go build of ${module.name} failed:\n${stderr.slice(-4000)}`)
+    if (attempt === ATTEMPTS) throw new Error(`building ${module.name} failed:\n${stderr.slice(-4000)}`)
     say(`  failed, trying again: ${stderr.trim().split('\n').at(-1)}`)
   }
 }

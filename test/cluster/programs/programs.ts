@@ -12,6 +12,8 @@ export interface Program {
   readonly package: string
   /** How "go build" names it, where that is not the program's name. */
   readonly builtAs?: string
+  /** Compiled by "go test -c". */
+  readonly isTest?: boolean
 }
 
 export interface Module {
@@ -47,6 +49,17 @@ export const SIDECARS: Module = {
     'csi-provisioner': { package: 'github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner' },
     'csi-snapshotter': { package: 'github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter' },
     'snapshot-controller': { package: 'github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller' },
+  },
+}
+
+/** Kubernetes' own tests, and what they run in pods. */
+export const CONFORMANCE: Module = {
+  ...KUBERNETES,
+  name: 'conformance',
+  programs: {
+    'e2e.test': { package: 'k8s.io/kubernetes/test/e2e', isTest: true },
+    ginkgo: { package: 'github.com/onsi/ginkgo/v2/ginkgo' },
+    agnhost: { package: 'k8s.io/kubernetes/test/images/agnhost' },
   },
 }
 

@@ -1,0 +1,53 @@
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { describeCluster, files } from '../machine/layout.ts'
+import { startCluster } from '../machine/start.ts'
+import { CONFORMANCE, programPath } from '../programs/programs.ts'
+import { say } from '../programs/cache.ts'
+
+/** Kubernetes' own storage tests on a cluster of ours: `npm run test:conformance`. What they are told is in driver.yaml. */
+const [folder, images, driverTag, focus = 'External.Storage'] = process.argv.slice(2)
+const NODES = 2
+/** Tests that want other features of Kubernetes switched on, or hours. Snapshots are a feature, too, and stay. */
+const SKIP = String.raw`\[Disruptive\]|\[Slow\]|\[Serial\]|\[Feature:([^V]|V[^o]|VolumeA|VolumeG|VolumeSourceXFS)`
+
+const cluster = describeCluster(folder, NODES)
+await startCluster(cluster, images.split(','))
+Object.assign(process.env, {
+  STRATUM_CLUSTER: folder,
+  STRATUM_CLUSTER_NODES: String(NODES),
+  STRATUM_IMAGE_TAG: driverTag,
+})
+const { ensureInstalled } = await import('../support/install.ts')
+const { stratum } = await import('../support/driver.ts')
+await ensureInstalled()
+for (const node of cluster.nodes) {
+  await stratum(node.name, 'import', '/opt/stratum/proto', '--label', 'library/conformance', '--tag', 'v1')
+}
+say('the driver is installed')
+const kubeconfig = files.kubeconfig(cluster, 'admin')
+const reports = path.resolve('conformance')
+fs.mkdirSync(reports, { recursive: true })
+const child = spawn(
+  programPath(CONFORMANCE, 'ginkgo'),
+  [
+    '--nodes=3',
+    '--timeout=3h',
+    `--focus=${focus}`,
+    `--skip=${SKIP}`,
+    '--no-color',
+    `--output-dir=${reports}`,
+    '--json-report=report.json',
+    programPath(CONFORMANCE, 'e2e.test'),
+    '--',
+    `--kubeconfig=${kubeconfig}`,
+    '--provider=skeleton',
+    `--storage.testdriver=${path.join(import.meta.dirname, 'driver.yaml')}`,
+    '--allowed-not-ready-nodes=0',
+    '--minStartupPods=0',
+  ],
+  { stdio: 'inherit' },
+)
+const status = await new Promise<number>(resolve => child.once('close', code => resolve(code ?? 1)))
+process.exit(status)
