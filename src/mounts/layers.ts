@@ -138,7 +138,17 @@ function explain(error: unknown, { source, image }: Layers): unknown {
   if (isErrno(error, 'EBUSY'))
     return new StratumError('in-use', `${source}: its upperdir belongs to a mount that still lives`, { cause: error })
   if (isErrno(error, 'ESTALE')) return error
-  if (isErrno(error, 'EINVAL', 'ENODEV', 'EPERM', 'ENOTBLK')) {
+  if (isErrno(error, 'ENOTBLK')) {
+    return new StratumError(
+      'unsupported',
+      `the kernel cannot mount an image from the file system of ${toUser(image)}`,
+      {
+        cause: error,
+        hint: 'Put the store on ext4, XFS or btrfs (--store): tmpfs and some others cannot hold one',
+      },
+    )
+  }
+  if (isErrno(error, 'EINVAL', 'ENODEV', 'EPERM')) {
     return new StratumError(
       'unsupported',
       `the kernel refuses the mount: ${(error as Error).message} (${toUser(image)})`,

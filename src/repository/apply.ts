@@ -9,6 +9,7 @@ import { recoverHead } from '../heads/recover-head.ts'
 import { type Remounted, remountHead } from '../heads/remount.ts'
 import { writeThrough } from '../heads/write-through.ts'
 import { readMounts } from '../host/mountinfo.ts'
+import { describeSource } from '../mounts/source.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
@@ -101,7 +102,7 @@ function requireOwnMountpoint(store: Store, label: Label, mountpoint: string): v
   if (other !== undefined)
     throw new StratumError(
       'in-use',
-      `${toUser(mountpoint)} is a mountpoint of something else (${toUser(other.source)})`,
+      `${toUser(mountpoint)} is a mountpoint of something else (${describeSource(other.source)})`,
       { hint: `stratum apply sets HEAD of ${label} back; it takes no other mount's place` },
     )
 }
