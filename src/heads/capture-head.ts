@@ -67,6 +67,7 @@ export async function captureHead(
     author: options.author,
   })
   session.saveHashes(still.scan)
+  options.signal?.throwIfAborted() // from here on it counts
   const captured: CapturedHead = { ...still, commit, torn, changes: countChanges(base, change) }
   await complete(captured, session)
   return captured

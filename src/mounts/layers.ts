@@ -24,11 +24,17 @@ export type MountForm = 'detached' | 'attached' | 'loop'
 
 /** Forces a form, for tests of the paths that older kernels take. */
 const FORM_VARIABLE = 'STRATUM_MOUNT_FORM'
+/** Gives the probe of the kernel another answer, for tests. */
+const RELEASE_VARIABLE = 'STRATUM_KERNEL_RELEASE'
 const DETACHED_FROM = [6, 15] as const
 const FILE_BACKED_FROM = [6, 12] as const
 const MINIMUM = [6, 8] as const
 
-export function mountForm(release = os.release(), forced = process.env[FORM_VARIABLE]): MountForm {
+export function kernelRelease(): string {
+  return process.env[RELEASE_VARIABLE] ?? os.release()
+}
+
+export function mountForm(release = kernelRelease(), forced = process.env[FORM_VARIABLE]): MountForm {
   if (forced === 'detached' || forced === 'attached' || forced === 'loop') return forced
   if (!isAtLeast(release, MINIMUM)) {
     throw new StratumError(
