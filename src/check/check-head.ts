@@ -63,7 +63,9 @@ function readRecord({ store, label }: LabelView): HeadRecord | string | undefine
 function checkWithout(view: LabelView, marks: Marks): Finding[] {
   const upper = paths.upper(view.store, view.label)
   if (!exists(upper) || (marks.work === undefined && listNames(upper).length === 0)) return []
-  return [rewrite(view, marks, 'head.toml is gone')]
+  const finding = rewrite(view, marks, 'head.toml is gone')
+  const isNew = marks.head?.generation === 1 && listNames(upper).length === 0 && lastInLog(view, HEAD_REF) === undefined
+  return [isNew ? { ...finding, severity: 'leftover', kind: 'unfinished' } : finding]
 }
 
 /** Both directories say on which base they lie: head.toml can be written anew unless they contradict one another. */

@@ -70,6 +70,7 @@ export async function captureHead(
     author: options.author,
   })
   session.saveHashes(still.scan)
+  options.signal?.throwIfAborted() // from here on it counts
   const captured: CapturedHead = { ...still, commit, torn, suspicious, changes: countChanges(base, change) }
   await complete(captured, session)
   return captured

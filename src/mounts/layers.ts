@@ -24,11 +24,17 @@ export type MountForm = 'detached' | 'attached' | 'loop'
 
 /** Forces a form, for tests of the paths that older kernels take. */
 const FORM_VARIABLE = 'STRATUM_MOUNT_FORM'
+/** Gives the probe of the kernel another answer, for tests. */
+const RELEASE_VARIABLE = 'STRATUM_KERNEL_RELEASE'
 const DETACHED_FROM = [6, 15] as const
 const FILE_BACKED_FROM = [6, 12] as const
 const MINIMUM = [6, 8] as const
 
-export function mountForm(release = os.release(), forced = process.env[FORM_VARIABLE]): MountForm {
+export function kernelRelease(): string {
+  return process.env[RELEASE_VARIABLE] ?? os.release()
+}
+
+export function mountForm(release = kernelRelease(), forced = process.env[FORM_VARIABLE]): MountForm {
   if (forced === 'detached' || forced === 'attached' || forced === 'loop') return forced
   if (!isAtLeast(release, MINIMUM)) {
     throw new StratumError(
@@ -141,7 +147,17 @@ function explain(error: unknown, { source, image }: Layers): unknown {
   if (isErrno(error, 'EBUSY'))
     return new StratumError('in-use', `${source}: its upperdir belongs to a mount that still lives`, { cause: error })
   if (isErrno(error, 'ESTALE')) return error
-  if (isErrno(error, 'EINVAL', 'ENODEV', 'EPERM', 'ENOTBLK')) {
+  if (isErrno(error, 'ENOTBLK')) {
+    return new StratumError(
+      'unsupported',
+      `the kernel cannot mount an image from the file system of ${toUser(image)}`,
+      {
+        cause: error,
+        hint: 'Put the store on ext4, XFS or btrfs (--store): tmpfs and some others cannot hold one',
+      },
+    )
+  }
+  if (isErrno(error, 'EINVAL', 'ENODEV', 'EPERM')) {
     return new StratumError(
       'unsupported',
       `the kernel refuses the mount: ${(error as Error).message} (${toUser(image)})`,

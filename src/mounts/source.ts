@@ -1,9 +1,10 @@
 import { hexOf, sha256 } from '../hashes/sha256.ts'
 import { listNames } from '../host/files.ts'
 import { statPath } from '../host/stat.ts'
-import { type CommitId, isCommitId } from '../names/commit-id.ts'
+import { type CommitId, isCommitId, shortId } from '../names/commit-id.ts'
 import { isLabel, type Label, labelOfFolder } from '../names/label.ts'
 import { isTag, type Tag } from '../names/tag.ts'
+import { toUser } from '../names/text.ts'
 import { paths, type Store } from '../store/layout.ts'
 
 /**
@@ -73,4 +74,12 @@ export function parseMountSource(text: string): MountSource | undefined {
     generation: generation === undefined ? undefined : Number(generation),
     tag: tag !== undefined && tag !== commit && isTag(tag) ? tag : undefined,
   }
+}
+
+/** What is mounted, for people: `HEAD of app`, `app:v1`, and of what is not ours its source as it is. */
+export function describeSource(text: string): string {
+  const source = parseMountSource(text)
+  if (source === undefined) return toUser(text)
+  const { label, commit, generation, tag } = source
+  return generation === undefined ? `${label}:${tag ?? shortId(commit)}` : `HEAD of ${label}`
 }

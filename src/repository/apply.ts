@@ -9,6 +9,7 @@ import { recoverHead } from '../heads/recover-head.ts'
 import { type Remounted, remountHead } from '../heads/remount.ts'
 import { writeThrough } from '../heads/write-through.ts'
 import { readMounts } from '../host/mountinfo.ts'
+import { describeSource } from '../mounts/source.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
@@ -25,7 +26,7 @@ import { requireWritable } from '../store/open-store.ts'
 import { type Difference, eachDifference, viewChanged, viewImage } from '../tree/diff.ts'
 import { layerChanges } from '../tree/layer-changes.ts'
 import { type Context, lockOptions } from './context.ts'
-import { diffTrees } from './diff.ts'
+import { diffHead, diffTrees } from './diff.ts'
 import { prepareMountpoint } from './mount.ts'
 
 export interface ApplyRequest {
@@ -71,6 +72,8 @@ export async function applyCommit(context: Context, request: ApplyRequest): Prom
   const { id } = resolveCommit(store, reference)
   requireOwnMountpoint(store, label, mountpoint)
   const head = recovered ?? createHead(store, label, id)
+  // Nothing is written for what is refused; whether it still holds is asked again when HEAD was read.
+  if (!request.save && (await diffHead(context, label)).differences.length > 0) throw uncommitted(label)
   const applying: Applying = { context, request, head, target: id }
   const mounted = headMounts(store, label).length > 0
   // A part of the tree is written through a mount; the whole of it is exchanged before it is mounted.
@@ -111,7 +114,7 @@ function requireOwnMountpoint(store: Store, label: Label, mountpoint: string): v
   if (other !== undefined)
     throw new StratumError(
       'in-use',
-      `${toUser(mountpoint)} is a mountpoint of something else (${toUser(other.source)})`,
+      `${toUser(mountpoint)} is a mountpoint of something else (${describeSource(other.source)})`,
       { hint: `stratum apply sets HEAD of ${label} back; it takes no other mount's place` },
     )
 }
@@ -159,11 +162,7 @@ function saveBefore({ context, request, head, target }: Applying, { commit }: Ca
   const { label } = request.reference
   const { id } = commit.metadata
   const isDirty = id !== head.lastCommit
-  if (isDirty && !request.save) {
-    throw new StratumError('unclean', `HEAD of ${label} has changes that are not committed`, {
-      hint: `stratum diff ${label} shows them; stratum commit ${label} keeps them, or leave away --no-save`,
-    })
-  }
+  if (isDirty && !request.save) throw uncommitted(label)
   const isNamed = id === target || [...readTags(store, label)].some(([tag, named]) => named === id && tag !== LATEST)
   const tag = isNamed ? undefined : freeTag(store, label)
   const moves = new Map<string, RefMove>()
@@ -172,6 +171,12 @@ function saveBefore({ context, request, head, target }: Applying, { commit }: Ca
   const notes = request.path === undefined ? { to: target } : { to: target, path: toUser(request.path) }
   moveRefs(store, label, { actor, operation: 'apply', notes }, moves)
   return tag
+}
+
+function uncommitted(label: Label): StratumError {
+  return new StratumError('unclean', `HEAD of ${label} has changes that are not committed`, {
+    hint: `stratum diff ${label} shows them; stratum commit ${label} keeps them, or leave away --no-save`,
+  })
 }
 
 /** `before-apply-20261122T103000Z`, with a number behind it where that is taken. */

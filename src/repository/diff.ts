@@ -40,7 +40,8 @@ export async function diffTrees(context: Context, a: Reference, b: Reference | u
   return collect(before.name, after.name, report => eachDifference(before.view, after.view, report))
 }
 
-async function diffHead({ store, signal }: Context, label: Label): Promise<DiffResult> {
+/** What HEAD changed since its last commit. The caller holds the store's shared lock. @throws not-found, integrity */
+export async function diffHead({ store, signal }: Context, label: Label): Promise<DiffResult> {
   const { base, lastCommit } = requireHead(store, label)
   const now = await viewHead(store, label, signal)
   // The parent's image is at hand already where HEAD's last commit is its base: then only what changed is looked at.

@@ -1,5 +1,4 @@
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { close } from '../host/descriptors.ts'
@@ -7,7 +6,7 @@ import { cloneFile, exists, fileSystemSpace, makeDirectories, parentOf, removeTr
 import { freezerOf } from '../host/cgroup.ts'
 import { hasNoWriter } from '../host/locks.ts'
 import { getXattr, setXattr } from '../host/xattrs.ts'
-import { mountForm } from '../mounts/layers.ts'
+import { kernelRelease, mountForm } from '../mounts/layers.ts'
 import { nodePath, toUser } from '../names/text.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
 import { openStore } from '../store/open-store.ts'
@@ -78,7 +77,7 @@ function kernel(): Finding {
   const what = 'kernel'
   try {
     const form = mountForm()
-    const found = `Linux ${os.release()}: layers ${form === 'detached' ? 'by descriptor' : form === 'attached' ? 'by path' : 'over loop devices'}`
+    const found = `Linux ${kernelRelease()}: layers ${form === 'detached' ? 'by descriptor' : form === 'attached' ? 'by path' : 'over loop devices'}`
     return form === 'loop'
       ? { what, found, state: 'note', advice: 'from Linux 6.12 on no loop devices are needed' }
       : { what, found, state: 'ok' }

@@ -3,6 +3,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { type ArchiveOptions, readArchive } from '../archives/read-archive.ts'
 import { requireSpace } from '../archives/space.ts'
 import { toStratumError } from '../errors/errno.ts'
+import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { statPath, isRegularMode } from '../host/stat.ts'
 import { nodePath, toUser } from '../names/text.ts'
 import type { Context } from './context.ts'
@@ -36,7 +37,10 @@ export async function importArchive(context: Context, request: ArchiveRequest): 
   if (typeof source === 'string' && !request.ignoreSpace) checkSpace(context, source)
   return importWith(context, request, name, async ({ staging, commit }) => {
     using stream = openSource(source, signal)
-    const { tree, staged, lost } = await readArchive(store, staging, stream.bytes, { plain, platform, signal, onFile })
+    const reading = readArchive(store, staging, stream.bytes, { plain, platform, signal, onFile })
+    const { tree, staged, lost } = await reading.catch(error => {
+      throw naming(name, error)
+    })
     return { ...(await commit(tree, staged)), unstable: [], lost }
   })
 }
@@ -47,6 +51,13 @@ function checkSpace({ store }: Context, path: string): void {
   } catch (error) {
     throw toStratumError(error, `importing ${toUser(path)}`)
   }
+}
+
+/** What is wrong is said of an archive or of a member of it; somebody who imports several must know of which. */
+function naming(name: string, error: unknown): unknown {
+  if (!isStratumError(error)) return error
+  const { code, message, hint, details } = error
+  return new StratumError(code, `${name}: ${message}`, { hint, details, cause: error })
 }
 
 /** The bytes of an archive, which end with an error when the signal comes. */

@@ -39,7 +39,7 @@ export async function importBare(context: Context, request: BareRequest): Promis
   const { store, actor } = context
   const { label, path, tag, message } = request
   requireWritable(store)
-  requireDirectory(path, 'refuse')
+  requireDirectory(store, path, 'refuse')
   requireLabel(store, label)
   using _label = await lockLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))

@@ -3,13 +3,14 @@ import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
+import { parentOf } from '../host/files.ts'
 import { readMounts } from '../host/mountinfo.ts'
-import { isDirectoryMode, statPath } from '../host/stat.ts'
+import { isDirectoryMode, statIfExists, statPath } from '../host/stat.ts'
 import { parseMountSource } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
 import type { Staging } from '../store/staging.ts'
-import { paths } from '../store/layout.ts'
+import { paths, type Store } from '../store/layout.ts'
 import type { Context } from './context.ts'
 import { type ImportResult, importWith, type NewCommit } from './import-with.ts'
 
@@ -22,7 +23,7 @@ export interface ImportRequest extends NewCommit {
 /** Imports a directory as a new commit of a label. @throws exists (the tag), usage, unsupported, no-space */
 export async function importTree(context: Context, request: ImportRequest): Promise<ImportResult> {
   const { label, path, mounts } = request
-  requireDirectory(path, mounts)
+  requireDirectory(context.store, path, mounts)
   return importWith(context, request, toUser(path), async ({ staging, commit }) => {
     await using reading = openImportReading(context, label, staging)
     const { tree, unstable, saveHashes } = await reading.read(path, { mounts })
@@ -59,8 +60,8 @@ export function openImportReading(
   }
 }
 
-/** @throws usage where it is none, or a mount of ours that is not to be imported */
-export function requireDirectory(path: string, mounts: MountsPolicy): void {
+/** @throws usage where it is none, is a part of the store, or a mount of ours that is not to be imported */
+export function requireDirectory(store: Store, path: string, mounts: MountsPolicy): void {
   let stat: ReturnType<typeof statPath>
   try {
     stat = statPath(path)
@@ -68,6 +69,7 @@ export function requireDirectory(path: string, mounts: MountsPolicy): void {
     throw toStratumError(error, `importing ${toUser(path)}`)
   }
   if (!isDirectoryMode(stat.mode)) throw new StratumError('usage', `${toUser(path)} is not a directory`)
+  requireOutside(store, path)
   const mount = readMounts().find(({ id }) => BigInt(id) === stat.mountId)
   const source = mount === undefined ? undefined : parseMountSource(mount.source)
   if (source === undefined || mounts === 'include') return
@@ -78,4 +80,19 @@ export function requireDirectory(path: string, mounts: MountsPolicy): void {
   throw new StratumError('usage', `${toUser(path)} is a mount of ${source.label}`, {
     hint: `${advice}. To import it all the same: --include-mounts`,
   })
+}
+
+/** The store's own files are nobody's data, and change while they are read. */
+function requireOutside(store: Store, path: string): void {
+  const own = statPath(store.path)
+  for (let folder = path; ; folder = parentOf(folder)) {
+    const stat = statIfExists(folder)
+    if (stat?.inode === own.inode && stat.fileSystem === own.fileSystem) {
+      const what = folder === path ? 'is the store itself' : `is in the store ${toUser(store.path)}`
+      throw new StratumError('usage', `${toUser(path)} ${what}`, {
+        hint: 'stratum export and stratum mount give what is stored',
+      })
+    }
+    if (folder === '/') return
+  }
 }

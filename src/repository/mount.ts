@@ -12,7 +12,7 @@ import { attachMount } from '../host/mount-api.ts'
 import { readMounts } from '../host/mountinfo.ts'
 import { createLayeredMount, type Layers } from '../mounts/layers.ts'
 import { recordMount } from '../mounts/records.ts'
-import { formatMountSource, placeOf } from '../mounts/source.ts'
+import { describeSource, formatMountSource, placeOf } from '../mounts/source.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import { type Label, labelFolder } from '../names/label.ts'
 import type { Reference } from '../names/reference.ts'
@@ -197,7 +197,7 @@ export function prepareMountpoint(mountpoint: string): void {
   if (occupied.length > 0) {
     throw new StratumError(
       'in-use',
-      `${toUser(mountpoint)} is a mountpoint already (${toUser(occupied[occupied.length - 1].source)})`,
+      `${toUser(mountpoint)} is a mountpoint already (${describeSource(occupied[occupied.length - 1].source)})`,
       { hint: 'Unmount that first, or take another directory' },
     )
   }

@@ -31,6 +31,8 @@ export interface Scene {
   readonly status?: number
   /** Fewer steps than this would mean that the scene does not do what it is meant to. */
   readonly stepsMin: number
+  /** HEAD may be half written in between, and then be kept so: only that nothing is lost counts of what is saved. */
+  readonly savesHalf?: boolean
   /** What else must be as in an undisturbed run. */
   readonly also?: (lab: Lab) => unknown
 }
@@ -104,7 +106,8 @@ async function stateOf(scene: Scene, lab: Lab): Promise<unknown> {
   for (const label of listLabels(store)) {
     const tags: Record<string, unknown> = {}
     for (const [tag, id] of readTags(store, label))
-      tags[tag.replace(/-\d{8}T\d{6}Z/, '')] = await filesOf(lab, `${label}:${id}`)
+      if (!(scene.savesHalf && tag.startsWith('before-apply')))
+        tags[tag.replace(/-\d{8}T\d{6}Z/, '')] = await filesOf(lab, `${label}:${id}`)
     const head = readHead(store, label)
     const changes = head && (await diffTrees(context, parseReference(label), undefined)).differences
     labels.push({
@@ -123,7 +126,8 @@ async function stateOf(scene: Scene, lab: Lab): Promise<unknown> {
   const findings = settled
     .filter(({ finding }) => finding.kind !== 'foreign')
     .map(({ finding }) => `${finding.kind} ${finding.message}`)
-  return { labels, mounts, commits: commits.length, objects, unused, left, findings, also: scene.also?.(lab) }
+  const stored = scene.savesHalf ? undefined : { commits: commits.length, objects }
+  return { labels, mounts, stored, unused, left, findings, also: scene.also?.(lab) }
 }
 
 async function filesOf({ context }: Lab, reference: string): Promise<string[]> {

@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { unmount } from '../../src/host/mount-api.ts'
-import type { Lab } from './lab.ts'
+import { readTags } from '../../src/refs/tags.ts'
+import { LABEL, type Lab } from './lab.ts'
 import { makeSource, type Scene } from './kills.ts'
 import { hashFolder } from './user.ts'
 
@@ -60,6 +61,14 @@ function breakStore({ store, paths }: Lab): void {
 }
 
 const at = (lab: Lab, name: string): string => path.join(lab.folder, name)
+
+/** Whether some tag has what was not committed. */
+function isDraftSaved({ store }: Lab): boolean {
+  return [...readTags(store, LABEL)].some(([tag, id]) => {
+    const image = fs.readFileSync(path.join(store.path, 'commits', id, 'commit.cfs'), 'latin1')
+    return tag.startsWith('before-apply') && image.includes('draft')
+  })
+}
 
 export const SCENES: readonly Scene[] = [
   {
@@ -164,6 +173,8 @@ export const SCENES: readonly Scene[] = [
   },
   {
     name: 'apply, through the mount',
+    savesHalf: true,
+    also: isDraftSaved,
     async prepare(lab) {
       await headAtV1(lab)
       draft(lab)
@@ -174,6 +185,8 @@ export const SCENES: readonly Scene[] = [
   },
   {
     name: 'apply --path',
+    savesHalf: true,
+    also: isDraftSaved,
     async prepare(lab) {
       await headAtV1(lab)
       draft(lab)
