@@ -31,9 +31,13 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
 function clearHalfMade(store: Store, label: Label): void {
   const halves = [paths.upper(store, label), paths.work(store, label)].filter(exists)
   if (halves.some(path => listNames(path).length > 0)) {
-    throw new StratumError('integrity', `${label} has an upperdir that was used but no head.toml. Nothing was changed`, {
-      hint: 'stratum fsck --repair writes it anew from what the upperdir says of itself',
-    })
+    throw new StratumError(
+      'integrity',
+      `${label} has an upperdir that was used but no head.toml. Nothing was changed`,
+      {
+        hint: 'stratum fsck --repair writes it anew from what the upperdir says of itself',
+      },
+    )
   }
   for (const path of halves) rename(path, trashPath(store, 'half-made'))
 }

@@ -13,10 +13,10 @@ import { attachMount } from '../host/mount-api.ts'
 import { readMounts } from '../host/mountinfo.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
 import { recordMount } from '../mounts/records.ts'
-import { formatMountSource, placeOf } from '../mounts/source.ts'
+import { formatMountSource, type MountSource, parseMountSource, placeOf } from '../mounts/source.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import { type Label, labelFolder } from '../names/label.ts'
-import type { Reference } from '../names/reference.ts'
+import { formatReference, type Reference } from '../names/reference.ts'
 import { LATEST, type Tag } from '../names/tag.ts'
 import { nodePath, toUser } from '../names/text.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
@@ -183,13 +183,13 @@ export function defaultMountpoint(uid: number, name: string): string {
 
 /** An empty directory, made if it is missing. @throws in-use (a mount, files), usage (no directory) */
 export function prepareMountpoint(mountpoint: string): void {
-  const occupied = readMounts().filter(mount => mount.mountpoint === mountpoint)
-  if (occupied.length > 0) {
-    throw new StratumError(
-      'in-use',
-      `${toUser(mountpoint)} is a mountpoint already (${toUser(occupied[occupied.length - 1].source)})`,
-      { hint: 'Unmount that first, or take another directory' },
-    )
+  const occupied = readMounts().findLast(mount => mount.mountpoint === mountpoint)
+  if (occupied !== undefined) {
+    const own = parseMountSource(occupied.source)
+    const what = own === undefined ? toUser(occupied.source) : formatReference(referenceOf(own))
+    throw new StratumError('in-use', `${toUser(mountpoint)} is a mountpoint already (${what})`, {
+      hint: 'Unmount that first, or take another directory',
+    })
   }
   try {
     const stat = fs.statSync(nodePath(mountpoint), { throwIfNoEntry: false })
@@ -204,6 +204,12 @@ export function prepareMountpoint(mountpoint: string): void {
       throw new StratumError('usage', `${toUser(mountpoint)} is below something that is no directory`)
     throw toStratumError(error, `using ${toUser(mountpoint)} as a mountpoint`)
   }
+}
+
+function referenceOf({ label, generation, tag, commit }: MountSource): Reference {
+  return generation === undefined
+    ? { label, kind: 'name', name: tag ?? (shortId(commit) as Tag) }
+    : { label, kind: 'head' }
 }
 
 /** The mountpoints that Stratum makes by itself go with their mount. */
