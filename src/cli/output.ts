@@ -26,8 +26,16 @@ export function printOutcome(
   else if (quiet) printQuiet(outcome, stdout)
   else printText(outcome.text ?? '', stdout)
   if (!json && !quiet) for (const note of outcome.notes ?? []) stderr.write(`${note}\n`)
-  if (!json) for (const warning of outcome.warnings ?? []) stderr.write(`warning: ${warning}\n`)
+  if (!json) printWarnings(outcome.warnings ?? [], stderr)
   return outcome.exitCode ?? 0
+}
+
+const WARNINGS_SHOWN = 20
+
+function printWarnings(warnings: readonly string[], stderr: Streams['stderr']): void {
+  for (const warning of warnings.slice(0, WARNINGS_SHOWN)) stderr.write(`warning: ${warning}\n`)
+  const left = warnings.length - WARNINGS_SHOWN
+  if (left > 0) stderr.write(`warning: and ${left} more, which --json lists\n`)
 }
 
 function printJson(command: string, outcome: Outcome, stdout: Streams['stdout']): void {

@@ -48,5 +48,6 @@ export function toStratumError(error: unknown, doing: string): StratumError {
   const text =
     (typeof system?.code === 'string' && PLAIN[system.code]) || (error instanceof Error ? error.message : String(error))
   const where = system?.path ? ` (${system.path})` : ''
-  return new StratumError(code, `${doing}: ${text}${where}`, { cause: error })
+  const advice = code === 'no-space' ? { hint: 'If it is the store that is full: stratum gc --now, stratum du' } : {}
+  return new StratumError(code, `${doing}: ${text}${where}`, { cause: error, ...advice })
 }

@@ -58,6 +58,7 @@ export function freezeWriters(store: Store, label: Label, writers: Writers, limi
   let watchdog: Disposable | undefined
   const thawAll = (): number => {
     if (pauseMs !== undefined) return pauseMs
+    process.removeListener('SIGTSTP', runOn)
     // A group that another commit stops is not ours to let go on.
     releaseAll([...groups.values()].filter(group => locked.has(group) || isOwn(group)))
     pauseMs = since === undefined ? 0 : performance.now() - since
@@ -71,6 +72,7 @@ export function freezeWriters(store: Store, label: Label, writers: Writers, limi
     const freezers = [...locked.keys()]
     if (freezers.length > 0) watchdog = startWatchdog(freezers, limitMs)
     since = performance.now()
+    process.on('SIGTSTP', runOn)
     for (const freezer of freezers) freeze(freezer, Math.max(1, limitMs - (performance.now() - since)))
     return { since, isHeld: () => pauseMs === undefined && freezers.every(isFrozen), thaw: thawAll }
   } catch (error) {
@@ -79,6 +81,9 @@ export function freezeWriters(store: Store, label: Label, writers: Writers, limi
     throw error
   }
 }
+
+/** Ctrl-Z would leave the others standing for as long as we do. */
+function runOn(): void {}
 
 /** Finds the groups of all writers, moves those who cannot be stopped where they are, and looks again until nobody is new. */
 function gather(store: Store, label: Label, writers: Writers, groups: Map<string, Freezer>): void {

@@ -1,5 +1,5 @@
 import { isErrno } from '../errors/errno.ts'
-import { StratumError } from '../errors/stratum-error.ts'
+import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { bootId } from '../host/boot.ts'
 import { close } from '../host/descriptors.ts'
 import { syncFileSystem } from '../host/files.ts'
@@ -69,6 +69,12 @@ function createOrExplain(store: Store, label: Label, head: HeadRecord, options: 
   try {
     return createHeadMount(store, label, head, options)
   } catch (error) {
+    if (isStratumError(error, 'in-use')) {
+      throw new StratumError('in-use', `HEAD of ${label} is still mounted somewhere that is not seen from here`, {
+        cause: error,
+        hint: 'End the processes that use it (another namespace, a lazy unmount)',
+      })
+    }
     if (!isErrno(error, 'ESTALE')) throw error
     throw new CopiedHeadError(
       'integrity',

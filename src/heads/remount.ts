@@ -6,6 +6,7 @@ import { bootId } from '../host/boot.ts'
 import type { Freezer } from '../host/cgroup.ts'
 import { close } from '../host/descriptors.ts'
 import { statPath } from '../host/stat.ts'
+import { seesAllProcesses } from '../host/mountinfo.ts'
 import { attachMount, copyMountAttributes, setSuperblockReadOnly, unmount } from '../host/mount-api.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
@@ -54,7 +55,7 @@ export async function remountHead(store: Store, label: Label, options: RemountOp
   const head = readHead(store, label) as HeadRecord
   const mounts = headMounts(store, label)
   if (mounts.length === 0) return foldIfGone(store, label, head, options)
-  const obstacle = obstacleOf(mounts)
+  const obstacle = obstacleOf(mounts, options)
   if (obstacle !== undefined) return later(obstacle)
   return swap({ store, label, head, mounted: mounts[0], options })
 }
@@ -73,11 +74,13 @@ async function foldIfGone(store: Store, label: Label, head: HeadRecord, options:
 }
 
 /** Why a mount cannot be exchanged that is seen in more than one place, or by whom it would not notice. */
-function obstacleOf(mounts: readonly Mounted[]): string | undefined {
+function obstacleOf(mounts: readonly Mounted[], { freezers }: RemountOptions): string | undefined {
   if (!mounts.every(isOnTop)) return 'something else is mounted over it'
   if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => toUser(mountpoint)).join(' and ')}`
   // The whole tree in the place of one directory would be other files under the same names.
   if (!mounts[0].isWhole) return `only a directory of it is mounted, at ${toUser(mounts[0].mountpoint)}`
+  // A mount namespace that is not seen would keep the old mount, read-only; a caller who names all who can write knows that there is none.
+  if (freezers === undefined && !seesAllProcesses()) return 'processes outside of this container may use it'
   const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
   if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
   if (mountIds.size > 1) return 'parts of it are mounted elsewhere too'

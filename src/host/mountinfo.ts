@@ -64,6 +64,14 @@ export function readMountsOfAllNamespaces(): { pid: number; mounts: MountInfo[] 
   return namespaces
 }
 
+/** `PROC_PID_INIT_INO` of the kernel: the number of the process namespace that all others are in. */
+const INITIAL_PID_NAMESPACE = 'pid:[4026531836]'
+
+/** Whether there are no processes, and so no mount namespaces, that /proc does not show: a container sees only its own. */
+export function seesAllProcesses(): boolean {
+  return fs.readlinkSync('/proc/self/ns/pid') === INITIAL_PID_NAMESPACE
+}
+
 export function processes(): number[] {
   return fs.readdirSync('/proc').flatMap(name => (/^[0-9]+$/.test(name) ? [Number(name)] : []))
 }

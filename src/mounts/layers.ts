@@ -81,7 +81,7 @@ export function createLayeredMount(layers: Layers): number {
 function createFromDescriptors(layers: Layers, attributes: number): number {
   using stack = new DisposableStack()
   const keep = (descriptor: number): number => stack.adopt(descriptor, close)
-  const image = keep(createMount('erofs', [['source', layers.image], ['ro']], 0))
+  const image = keep(createImageMount(layers.image, 'detached'))
   const options: MountOption[] = [
     ['source', layers.source],
     ['lowerdir+', image],
@@ -118,8 +118,21 @@ function createFromPaths(layers: Layers, attributes: number, form: 'attached' | 
   return createMount('overlay', [...options, ...features(layers)], attributes)
 }
 
-function createImageMount(path: string, form: 'attached' | 'loop'): number {
-  if (form === 'attached') return createMount('erofs', [['source', path], ['ro']], 0)
+function createImageMount(path: string, form: MountForm): number {
+  return (form === 'loop' ? undefined : createFileMount(path)) ?? createLoopMount(path)
+}
+
+/** Undefined where the file system of the image cannot be read from inside the kernel: tmpfs. */
+function createFileMount(path: string): number | undefined {
+  try {
+    return createMount('erofs', [['source', path], ['ro']], 0)
+  } catch (error) {
+    if (isErrno(error, 'ENOTBLK')) return undefined
+    throw error
+  }
+}
+
+function createLoopMount(path: string): number {
   const file = fs.openSync(nodePath(path), 'r')
   try {
     const loop = createLoopDevice(file)

@@ -193,12 +193,14 @@ export function defaultMountpoint(uid: number, name: string): string {
 
 /** An empty directory, made if it is missing. @throws in-use (a mount, files), usage (no directory) */
 export function prepareMountpoint(mountpoint: string): void {
-  const occupied = readMounts().filter(mount => mount.mountpoint === mountpoint)
-  if (occupied.length > 0) {
+  const occupied = readMounts().findLast(mount => mount.mountpoint === mountpoint)
+  if (occupied !== undefined) {
     throw new StratumError(
       'in-use',
-      `${toUser(mountpoint)} is a mountpoint already (${describeSource(occupied[occupied.length - 1].source)})`,
-      { hint: 'Unmount that first, or take another directory' },
+      `${toUser(mountpoint)} is a mountpoint already (${describeSource(occupied.source)})`,
+      {
+        hint: 'Unmount that first, or take another directory',
+      },
     )
   }
   try {

@@ -50,3 +50,15 @@ test('apply does not take a directory that was bound for the whole tree', async 
     assert.equal(fs.readFileSync(path.join(bound, 'file'), 'utf8'), 'changed')
   }
 })
+
+test('a commit from inside a container does not leave the mount outside of it read-only', async () => {
+  const lab = await createLab(FILES)
+  await lab.mount()
+  fs.writeFileSync(path.join(lab.head, 'new'), 'new')
+  const binary = path.resolve(import.meta.dirname, '../../bin/stratum')
+  const inside = ['--pid', '--fork', '--mount-proc', '--propagation', 'private', binary, 'commit', 'app', '--json']
+  const env = { ...process.env, STRATUM_STORE: path.join(lab.folder, 'store') }
+  const { remounted } = JSON.parse(execFileSync('unshare', inside, { env, encoding: 'utf8' }))
+  assert.deepEqual(remounted, { how: 'later', why: 'processes outside of this container may use it' })
+  fs.writeFileSync(path.join(lab.head, 'later'), 'still writable')
+})

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { readMounts } from '../../src/host/mountinfo.ts'
 import { startActor } from '../support/actor.ts'
-import { createLab } from '../support/lab.ts'
+import { createLab, openLab } from '../support/lab.ts'
 
 /** The ways in which older kernels take the layers, forced on this one. */
 for (const form of ['attached', 'loop', 'detached'] as const) {
@@ -43,3 +45,21 @@ for (const form of ['attached', 'loop', 'detached'] as const) {
     )
   })
 }
+
+test('a store on tmpfs, from which the kernel cannot mount an image as it is, works over a loop device', {
+  skip: !fs.existsSync('/dev/loop-control'),
+}, async t => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'lab-'))
+  execFileSync('mount', ['-t', 'tmpfs', 'stratum-test', folder])
+  t.after(() => execFileSync('umount', ['--lazy', folder]))
+  const lab = openLab(folder)
+  const source = lab.makeFolder('source')
+  fs.writeFileSync(path.join(source, 'file'), 'base '.repeat(100))
+  await lab.import(source)
+  await lab.mount()
+  fs.appendFileSync(path.join(lab.head, 'file'), 'more')
+  const { commit, remounted } = await lab.commit()
+  assert.equal(remounted.how, 'swapped')
+  assert.equal(await lab.import(lab.head, 'again'), commit.metadata.id)
+  await lab.unmount()
+})

@@ -54,6 +54,22 @@ async function answers(actor: Actor): Promise<boolean> {
   return Promise.race([actor.run('True').then(Boolean), late])
 }
 
+test('Ctrl-Z does not stop a committer while others stand still because of it', async () => {
+  const lab = await createHead()
+  const listening = (): number => process.listenerCount('SIGTSTP')
+  await using actor = await actorIn(newGroup(TOPS[0]))
+  const before = listening()
+  const frozen = freezeWriters(lab.store, LABEL, { freezers: [freezerOf(actor.pid) as Freezer] }, LIMIT_MS)
+  try {
+    assert.equal(listening(), before + 1)
+    process.kill(process.pid, 'SIGTSTP') // a process that is stopped here never comes to the next line
+    assert.ok(frozen.isHeld())
+  } finally {
+    frozen.thaw()
+  }
+  assert.equal(listening(), before)
+})
+
 for (const top of TOPS) {
   test(`a group of version ${top.version} that the caller names is stopped and let go on`, async () => {
     const lab = await createHead()
