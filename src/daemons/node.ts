@@ -9,7 +9,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
-import { connectNode } from '../kube/connect-node.ts'
+import type { ClusterNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -31,8 +31,8 @@ export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 
   /** `host:port` of /healthz, /readyz and /metrics. */
   readonly http: string | undefined
   readonly log: Logger
-  /** Whether this is a pod of a cluster: StratumCommits are carried out then, and a HEAD has one holder in the cluster. */
-  readonly cluster?: boolean
+  /** Whether the API server of the pod's cluster says who holds a label and what claims wish, and has StratumCommits to carry out. */
+  readonly cluster: boolean
 }
 
 /** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
@@ -56,7 +56,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   await using _http = await openHttp(options, metrics, state)
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
-  const cluster = options.cluster ? connectNode({ store, nodeName: options.driver.nodeId, log, metrics }) : undefined
+  const cluster = options.cluster ? await joinCluster(options, metrics) : undefined
   const volumes: Volumes = {
     ...(await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)),
     onCommit({ consistency, result, seconds, pauseSeconds }) {
@@ -65,7 +65,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
     },
   }
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
-  const servers = await openSockets({ ...options, claims: cluster?.claims ?? NO_CLAIMS }, volumes, context, state)
+  const servers = await openSockets(options, volumes, context, state, cluster?.claims ?? NO_CLAIMS)
   await using _requests = cluster?.start(volumes)
   state.starting = undefined
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
@@ -79,6 +79,12 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
     await background
     log.info({}, 'stopped')
   }
+}
+
+/** Loaded only where it is needed: it costs memory on every node. */
+async function joinCluster({ store, driver, log }: NodeOptions, metrics: Metrics): Promise<ClusterNode> {
+  const { connectNode } = await import('../kube/connect-node.ts')
+  return connectNode({ store, nodeName: driver.nodeId, log, metrics })
 }
 
 /** What /readyz and Probe say. */
@@ -101,16 +107,17 @@ async function openHttp({ http, log }: NodeOptions, metrics: Metrics, state: Sta
 
 /** kubelet is told last, when the services answer. */
 async function openSockets(
-  options: NodeOptions & { readonly claims: Claims },
+  options: NodeOptions,
   volumes: Volumes,
   context: CallContext,
   state: State,
+  claims: Claims,
 ): Promise<SocketServer[]> {
   const { endpoint, registrationDir, driver, log } = options
   const protocols = loadProtocols()
   const services = await serveServices(endpoint, protocols, context, {
     identity: identityMethods(driver.name, () => troubleOf(state)),
-    controller: controllerMethods(volumes, options.claims),
+    controller: controllerMethods(volumes, claims),
     node: nodeMethods(volumes, context.metrics),
   })
   if (registrationDir === undefined) return [services]

@@ -10,9 +10,9 @@ interface Options {
   readonly driverName: string
   readonly kubeletDir?: string
   readonly anyTarget: boolean
-  readonly cluster: boolean
   readonly registrationDir?: string
   readonly http?: string
+  readonly cluster: boolean
   /** Minutes. */
   readonly gcInterval: number
   /** Days. */
@@ -29,7 +29,7 @@ const NODE_ID = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
 
 export const run: Command<Options> = async invocation => {
   const { options, signal } = invocation
-  const { endpoint, nodeId, driverName, anyTarget, registrationDir, http, logLevel } = options
+  const { endpoint, nodeId, driverName, anyTarget, registrationDir, http, cluster, logLevel } = options
   if (!DRIVER_NAME.test(driverName))
     throw new StratumError(
       'usage',
@@ -51,7 +51,7 @@ export const run: Command<Options> = async invocation => {
       endpoint,
       registrationDir,
       http,
-      cluster: options.cluster,
+      cluster,
       log,
       collectEveryMs: options.gcInterval * MINUTE_MS,
       scrubPeriodMs: options.scrubPeriod * DAY_MS,

@@ -69,7 +69,7 @@ export async function startNode(api: Api, nodeName: string, store: TestStore = c
 
 export function volumesOf({ store, scratch }: TestStore, nodeId: string, holders: HolderArbiter): Volumes {
   const driver = { name: 'stratum.csi.dev', nodeId, kubeletDir: undefined, headsDir: `${scratch}/heads` }
-  return { store, driver, holders, ledger: createLedger(`k2-${path.basename(scratch)}`) }
+  return { store, driver, holders, ledger: createLedger(`k2-${path.basename(scratch)}`, store) }
 }
 
 /** Asks for a commit. */
