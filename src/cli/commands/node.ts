@@ -10,9 +10,9 @@ interface Options {
   readonly driverName: string
   readonly kubeletDir?: string
   readonly anyTarget: boolean
-  readonly cluster: boolean
   readonly registrationDir?: string
   readonly http?: string
+  readonly cluster: boolean
   /** Minutes. */
   readonly gcInterval: number
   /** Days. */
