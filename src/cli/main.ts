@@ -4,18 +4,18 @@ import { COMMANDS } from './commands.ts'
 import { applyConfig, readConfig } from './config.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { printError, printOutcome } from './output.ts'
-import { type CommandSpec, createProgram } from './program.ts'
+import { type CommandSpec, createProgram, stratumTool } from './program.ts'
 import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
-export async function main(argv: readonly string[]): Promise<number> {
+export async function main(argv: readonly string[], tool = stratumTool(COMMANDS)): Promise<number> {
   const { STRATUM_FAULT } = process.env
   if (STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(STRATUM_FAULT)
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)
-  const program = createProgram(COMMANDS, VERSION, {
-    configure: async command => applyConfig(command, await readConfig()),
+  const program = createProgram(tool, VERSION, {
+    configure: async command => (tool.isConfigured ? applyConfig(command, await readConfig()) : undefined),
     async call(spec, args, options) {
       status = await call(spec, args, options)
     },
@@ -29,7 +29,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' })
     return status
   } catch (error) {
-    const parsing = asParsingError(error)
+    const parsing = asParsingError(error, tool.name)
     if (parsing === 'done') return 0
     return printError(argv[0] ?? '', parsing, { json: wantsJson, quiet: false }, process)
   }
@@ -42,12 +42,14 @@ function stopWhenNobodyReads(error: NodeJS.ErrnoException): void {
 }
 
 /** What the parser throws: help and version were printed; everything else is a wrong usage. */
-function asParsingError(error: unknown): StratumError | 'done' {
+function asParsingError(error: unknown, name: string): StratumError | 'done' {
   const { code, message } = error as { code?: string; message: string }
   if (code === 'commander.helpDisplayed' || code === 'commander.version' || code === 'commander.help') return 'done'
   if (code?.startsWith('commander.') || error instanceof TypeError)
-    return new StratumError('usage', message.replace(/^error: /, ''), { hint: 'stratum --help shows the commands' })
-  return toStratumError(error, 'stratum')
+    return new StratumError('usage', message.replace(/^error: /, ''), {
+      hint: `${name} --help shows the commands`,
+    })
+  return toStratumError(error, name)
 }
 
 async function call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<number> {

@@ -42,6 +42,23 @@ export function nonNegative(text: string): number {
   return value
 }
 
+/** A program with commands: `stratum`, or `kubectl stratum`. */
+export interface Tool {
+  readonly name: string
+  readonly description: string
+  readonly commands: readonly CommandSpec[]
+  /** Options of every command. */
+  readonly globalOptions: () => Option[]
+  /** Whether the configuration file gives values to options. */
+  readonly isConfigured: boolean
+}
+
+/** `stratum` itself. */
+export function stratumTool(commands: readonly CommandSpec[]): Tool {
+  const description = 'Commits, tags and a writable HEAD for directories, mounted by the kernel'
+  return { name: 'stratum', description, commands, globalOptions, isConfigured: true }
+}
+
 /** Before a command runs, `configure` may give its options values of a file. */
 interface Hooks {
   configure(command: Commander): Promise<void>
@@ -49,20 +66,20 @@ interface Hooks {
 }
 
 /** The parser for all commands. */
-export function createProgram(specs: readonly CommandSpec[], version: string, hooks: Hooks): Commander {
-  const program = new Commander('stratum')
-    .description('Commits, tags and a writable HEAD for directories, mounted by the kernel')
+export function createProgram(tool: Tool, version: string, hooks: Hooks): Commander {
+  const program = new Commander(tool.name)
+    .description(tool.description)
     .version(version, '-V, --version', 'print the version')
     .usage('<command> [options]')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .showSuggestionAfterError()
-  for (const spec of specs) program.addCommand(createCommand(spec, hooks))
+  for (const spec of tool.commands) program.addCommand(createCommand(spec, tool, hooks))
   return program
 }
 
-function createCommand(spec: CommandSpec, hooks: Hooks): Commander {
+function createCommand(spec: CommandSpec, tool: Tool, hooks: Hooks): Commander {
   const command = new Commander(spec.name)
     .description(spec.summary)
     .helpGroup(`${spec.group}:`)
@@ -70,7 +87,7 @@ function createCommand(spec: CommandSpec, hooks: Hooks): Commander {
     .exitOverride()
     .allowExcessArguments(false)
   for (const [name, description] of spec.args ?? []) command.addArgument(new Argument(name, description))
-  for (const each of [...(spec.options ?? []), ...globalOptions()]) command.addOption(each)
+  for (const each of [...(spec.options ?? []), ...tool.globalOptions()]) command.addOption(each)
   if (spec.help !== undefined) command.addHelpText('after', `\n${spec.help.trim()}`)
   command.hook('preAction', () => hooks.configure(command))
   return command.action(async (...given: unknown[]) => {

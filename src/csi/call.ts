@@ -2,6 +2,7 @@ import {
   type handleUnaryCall,
   type Metadata,
   type sendUnaryData,
+  type ServiceDefinition,
   type ServerUnaryCall,
   type ServiceError,
   status as Status,
@@ -74,6 +75,24 @@ export function wrapService<Handlers>(
   return wrapped
 }
 
+/** What stands for a request that is none. */
+const UNREADABLE = {}
+
+/** The service with requests that cannot be read handed on: they are a mistake of the caller's, which gRPC would call INTERNAL. */
+export function readingAll<Definition extends ServiceDefinition>(service: Definition): Definition {
+  const methods = Object.entries(service).map(([name, method]) => {
+    const requestDeserialize = (bytes: Buffer): unknown => {
+      try {
+        return method.requestDeserialize(bytes)
+      } catch {
+        return UNREADABLE
+      }
+    }
+    return [name, { ...method, requestDeserialize }]
+  })
+  return Object.fromEntries(methods) as Definition
+}
+
 async function serve(
   context: CallContext,
   method: string,
@@ -90,6 +109,7 @@ async function serve(
   let failure: StratumError | undefined
   try {
     if (gate.draining) throw new StratumError('unavailable', 'the plugin is stopping; the call can be repeated')
+    if (call.request === UNREADABLE) throw new StratumError('usage', 'the request cannot be read')
     checkSizes(call.request)
     const log = context.log.child({ method })
     const response = await withVolume(context.locks, call.request, limits.signal, () =>

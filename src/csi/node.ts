@@ -1,7 +1,8 @@
 import { StratumError } from '../errors/stratum-error.ts'
 import { quote } from '../names/label.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { AccessMode, MeasuredCommit } from '../volumes/ledger.ts'
+import type { AccessMode } from '../volumes/ledger.ts'
+import { orphanedTargets } from '../volumes/pod-freezers.ts'
 import { publishVolume } from '../volumes/publish.ts'
 import type { PublishRequest } from '../volumes/publish-request.ts'
 import { unpublishVolume } from '../volumes/unpublish.ts'
@@ -33,7 +34,6 @@ export function nodeMethods(volumes: Volumes, metrics: Metrics): Methods<NodeHan
   const { driver, ledger } = volumes
   const usage = createUsageCache()
   ledger.onFold = result => metrics.folds.inc({ result })
-  ledger.onCommit = commit => countCommit(commit, metrics)
   const count = (): void => countTargets(volumes, metrics)
   count()
   return {
@@ -68,13 +68,9 @@ export function nodeMethods(volumes: Volumes, metrics: Metrics): Methods<NodeHan
   }
 }
 
-function countCommit({ consistency, result, seconds, captured }: MeasuredCommit, metrics: Metrics): void {
-  metrics.commitSeconds.observe({ consistency, result }, seconds)
-  if (captured === undefined) return
-  const { changes, pauseMs } = captured
-  metrics.commitPauseSeconds.observe(pauseMs / 1000)
-  metrics.commitFiles.inc(changes.added + changes.modified + changes.removed)
-  metrics.commitBytes.inc(changes.bytes)
+/** Counts targets whose pod seems to be gone. Looks at every process, so it is for once a minute. */
+export function countOrphans(volumes: Volumes, { orphanedTargets: gauge }: Metrics): void {
+  gauge.set(orphanedTargets(volumes).length)
 }
 
 function countTargets({ ledger }: Volumes, { published }: Metrics): void {

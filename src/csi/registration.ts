@@ -1,6 +1,6 @@
 import type { Server } from '@grpc/grpc-js'
 import type { RegistrationHandlers } from './generated/pluginregistration/Registration.ts'
-import { type CallContext, type Methods, wrapService } from './call.ts'
+import { type CallContext, type Methods, readingAll, wrapService } from './call.ts'
 import type { Protocols } from './protocol.ts'
 import { serveSocket, type SocketServer, socketPath } from './server.ts'
 
@@ -36,6 +36,9 @@ export function serveRegistration(
     },
   }
   const add = (server: Server): void =>
-    server.addService(protocols.registration.Registration.service, wrapService(context, 'Registration', methods))
+    server.addService(
+      readingAll(protocols.registration.Registration.service),
+      wrapService(context, 'Registration', methods),
+    )
   return serveSocket(`unix://${folder}/${driver}-reg.sock`, protocols, add, context.gate)
 }

@@ -1,4 +1,4 @@
-import { type CallContext, type Methods, wrapService } from './call.ts'
+import { type CallContext, type Methods, readingAll, wrapService } from './call.ts'
 import type { ControllerHandlers } from './generated/csi/v1/Controller.ts'
 import type { IdentityHandlers } from './generated/csi/v1/Identity.ts'
 import type { NodeHandlers } from './generated/csi/v1/Node.ts'
@@ -24,9 +24,9 @@ export function serveServices(
     endpoint,
     protocols,
     server => {
-      server.addService(Identity.service, wrapService(context, 'Identity', identity))
-      server.addService(Controller.service, wrapService(context, 'Controller', controller))
-      server.addService(Node.service, wrapService(context, 'Node', node))
+      server.addService(readingAll(Identity.service), wrapService(context, 'Identity', identity))
+      server.addService(readingAll(Controller.service), wrapService(context, 'Controller', controller))
+      server.addService(readingAll(Node.service), wrapService(context, 'Node', node))
     },
     context.gate,
   )

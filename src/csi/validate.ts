@@ -8,6 +8,8 @@ const PATH_BYTES_MAX = 4096
 /** Paths are not limited to 128 bytes; node ids to 256. */
 const PATHS = new Set(['target_path', 'staging_target_path', 'volume_path'])
 const LONG = new Set(['node_id', 'starting_token'])
+/** Fields that are maps of texts; any other object is a message. */
+const MAPS = new Set(['parameters', 'mutable_parameters', 'volume_context', 'publish_context', 'secrets', 'segments'])
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\x00-\x1f\x7f]/
 
@@ -20,7 +22,7 @@ function checkValue(key: string, value: unknown): void {
   if (typeof value === 'string') checkText(key, value)
   else if (Array.isArray(value)) for (const item of value) checkValue(key, item)
   else if (typeof value === 'object' && value !== null && !Buffer.isBuffer(value)) {
-    if (isTextMap(value)) checkMap(key, value)
+    if (MAPS.has(key)) checkMap(key, value as Record<string, string>)
     else checkSizes(value as Record<string, unknown>)
   }
 }
@@ -29,11 +31,6 @@ function checkText(key: string, text: string): void {
   const limit = PATHS.has(key) ? PATH_BYTES_MAX : LONG.has(key) ? TEXT_BYTES_MAX * 2 : TEXT_BYTES_MAX
   if (Buffer.byteLength(text) > limit) throw new StratumError('usage', `${key} has more than ${limit} bytes`)
   if (CONTROL.test(text)) throw new StratumError('usage', `${key} holds control characters`)
-}
-
-function isTextMap(value: object): value is Record<string, string> {
-  const values = Object.values(value)
-  return values.length > 0 && values.every(item => typeof item === 'string')
 }
 
 function checkMap(key: string, map: Readonly<Record<string, string>>): void {

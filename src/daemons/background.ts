@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { countOrphans } from '../csi/node.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
 import { fileSystemSpace } from '../host/files.ts'
@@ -8,9 +9,11 @@ import { scrubNext, SCRUB_PARTS } from '../repository/scrub.ts'
 import type { Store } from '../store/layout.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Volumes } from '../volumes/volumes.ts'
 
 export interface BackgroundOptions {
   readonly store: Store
+  readonly volumes: Volumes
   readonly log: Logger
   readonly metrics: Metrics
   readonly signal: AbortSignal
@@ -23,6 +26,7 @@ export interface BackgroundOptions {
 }
 
 const SPACE_EVERY_MS = 15_000
+const ORPHANS_EVERY_MS = 60_000
 /** Nodes that start together do not stay together. */
 const JITTER = 0.1
 
@@ -31,6 +35,7 @@ export async function workInBackground(options: BackgroundOptions): Promise<void
   const { collectEveryMs, scrubPeriodMs } = options
   await Promise.all([
     every(SPACE_EVERY_MS, options, async () => measureSpace(options)),
+    every(ORPHANS_EVERY_MS, options, async () => countOrphans(options.volumes, options.metrics)),
     ...(collectEveryMs > 0 ? [every(collectEveryMs, options, () => collect(options))] : []),
     ...(scrubPeriodMs > 0 ? [every(scrubPeriodMs / SCRUB_PARTS, options, () => scrub(options))] : []),
   ])

@@ -57,14 +57,20 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   using _lock = await lockForNode(store, signal)
   tidyAllRecords(store)
   const cluster = options.cluster ? await joinCluster(options, metrics) : undefined
-  const volumes = await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)
+  const volumes: Volumes = {
+    ...(await openVolumes(store, options.driver, cluster?.holders ?? SOLE_HOLDER)),
+    onCommit({ consistency, result, seconds, pauseSeconds }) {
+      metrics.commitSeconds.observe({ consistency, result }, seconds)
+      if (pauseSeconds > 0) metrics.commitPauseSeconds.observe(pauseSeconds)
+    },
+  }
   const context: CallContext = { log, metrics, locks: createVolumeLocks(), gate: createCallGate() }
   const servers = await openSockets(options, volumes, context, state, cluster?.claims ?? NO_CLAIMS)
   await using _requests = cluster?.start(volumes)
   state.starting = undefined
   metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
-  const background = workInBackground({ ...options, metrics, signal })
+  const background = workInBackground({ ...options, volumes, metrics, signal })
   try {
     if (!signal.aborted) await once(signal, 'abort')
   } finally {

@@ -14,6 +14,7 @@ import {
   moveProcess,
   thaw,
 } from '../host/cgroup.ts'
+import { startWatchdog } from '../host/watchdog.ts'
 import { commandOf, describeProcesses, isAlive } from '../host/lock-holders.ts'
 import { setSuperblockReadOnly } from '../host/mount-api.ts'
 import type { Label } from '../names/label.ts'
@@ -46,7 +47,7 @@ export interface Frozen {
 
 /**
  * Stops processes. That they may be standing still is written to head.toml before the first one is touched: whoever comes after a crash
- * lets them go on first. @throws timeout (somebody cannot be stopped), busy (somebody else freezes them), unsupported (no freezer);
+ * lets them go on first, and a process of its own does after the limit. @throws timeout (somebody cannot be stopped), busy (somebody else freezes them), unsupported (no freezer);
  * everybody goes on then
  */
 export function freezeWriters(store: Store, label: Label, writers: Writers, limitMs: number): Frozen {
@@ -54,11 +55,13 @@ export function freezeWriters(store: Store, label: Label, writers: Writers, limi
   const locked = new Map<Freezer, number>()
   let since: number | undefined
   let pauseMs: number | undefined
+  let watchdog: Disposable | undefined
   const thawAll = (): number => {
     if (pauseMs !== undefined) return pauseMs
     // A group that another commit stops is not ours to let go on.
     releaseAll([...groups.values()].filter(group => locked.has(group) || isOwn(group)))
     pauseMs = since === undefined ? 0 : performance.now() - since
+    watchdog?.[Symbol.dispose]()
     for (const lock of locked.values()) fs.closeSync(lock)
     return pauseMs
   }
@@ -66,6 +69,7 @@ export function freezeWriters(store: Store, label: Label, writers: Writers, limi
     gather(store, label, writers, groups)
     for (const freezer of outermost([...groups.values()])) lockUnlessGone(freezer, locked)
     const freezers = [...locked.keys()]
+    if (freezers.length > 0) watchdog = startWatchdog(freezers, limitMs)
     since = performance.now()
     for (const freezer of freezers) freeze(freezer, Math.max(1, limitMs - (performance.now() - since)))
     return { since, isHeld: () => pauseMs === undefined && freezers.every(isFrozen), thaw: thawAll }

@@ -26,6 +26,8 @@ export interface StillOptions {
   readonly deadlineMs: number
   /** Groups of all that can write, if the caller knows them; else the processes that hold HEAD are looked for. */
   readonly freezers: readonly Freezer[] | undefined
+  /** The same for a caller who has to look for them: asked each time that they are to be stopped. */
+  readonly findFreezers?: () => readonly Freezer[] | undefined
 }
 
 export interface StillScan {
@@ -149,13 +151,14 @@ async function scanWhileFrozen(
   before: LayerScan,
 ): Promise<StillScan | undefined> {
   const { store, label, session } = target
-  const frozen = stopWriters(target, options)
+  const freezers = options.findFreezers === undefined ? options.freezers : options.findFreezers()
+  const frozen = stopWriters(target, { ...options, freezers })
   if (frozen === undefined) return undefined
   const endAt = frozen.since + options.maxPauseMs
   const alarm = setTimeout(() => void frozen.thaw(), Math.max(0, endAt - performance.now()))
   try {
     const scan = await session.scan(before, { endAt })
-    const check = await session.scan(scan, { endAt, trustStat: options.freezers !== undefined })
+    const check = await session.scan(scan, { endAt, trustStat: freezers !== undefined })
     const isPointInTime = check.moved.length === 0 && frozen.isHeld() && performance.now() < endAt
     const pauseMs = frozen.thaw()
     return isPointInTime ? { scan: check, pauseMs, unstable: [] } : undefined

@@ -132,11 +132,40 @@ function mergeDirectory(merging: Merging, node: LayerNode, lower: NodeId, path: 
     else children.set(name, { entry: fileEntry(merging, child, at) })
   }
   addIndexed(merging, lower, children, path)
-  return {
-    entry: entryOf({ stat: node.stat, xattrs: ownXattrs(node), path: path || '.' }, undefined, false),
-    from: lower,
-    children,
-  }
+  const entry = entryOf({ stat: node.stat, xattrs: ownXattrs(node), path: path || '.' }, undefined, false)
+  return { entry: path === '' ? withoutGift(entry, node) : entry, from: lower, children }
+}
+
+/** Notes on the upperdir that a group was let into the root of HEAD for a pod, and how the root was before. */
+export const GIVEN_GROUP = `${OVERLAY}stratum.group`
+export const GROUP_BITS = 0o2070
+
+export interface GivenGroup {
+  readonly gid: number
+  readonly gidBefore: number
+  /** Permission bits. */
+  readonly modeBefore: number
+}
+
+export function formatGift({ gid, gidBefore, modeBefore }: GivenGroup): string {
+  return `${gid} ${gidBefore} ${modeBefore}`
+}
+
+export function parseGift(text: string): GivenGroup | undefined {
+  const [gid, gidBefore, modeBefore] = /^\d+ \d+ \d+$/.test(text) ? text.split(' ').map(Number) : []
+  return gid === undefined ? undefined : { gid, gidBefore, modeBefore }
+}
+
+/** Whether a root is as the gift left it: what was changed since is the user's own. */
+export function isAsGiven(root: { readonly gid: number; readonly mode: number }, gift: GivenGroup): boolean {
+  return root.gid === gift.gid && (root.mode & 0o7777) === (gift.modeBefore | GROUP_BITS)
+}
+
+/** What was given to a pod of this node is no change of the content: it makes no commit, and is in none. */
+function withoutGift(entry: Entry, node: LayerNode): Entry {
+  const gift = parseGift(xattr(node, GIVEN_GROUP) ?? '')
+  if (gift === undefined || !isAsGiven(entry, gift)) return entry
+  return { ...entry, gid: gift.gidBefore, mode: (entry.mode & ~0o7777) | gift.modeBefore }
 }
 
 /** The directory of the base that shows through a directory of the upperdir, or 0. */

@@ -4,6 +4,7 @@ import type { Label } from '../names/label.ts'
 import { commitHead, type CommitResult } from '../repository/commit.ts'
 import type { LogEntry } from '../refs/log.ts'
 import type { TagWish } from '../repository/record-commit.ts'
+import { podFreezers } from './pod-freezers.ts'
 import { contextOf, type Volumes } from './volumes.ts'
 
 export interface VolumeCommit {
@@ -40,27 +41,25 @@ export async function commitVolume(
   { actor, tags, ...request }: VolumeCommit,
   signal: AbortSignal,
 ): Promise<CommitResult> {
-  const { onCommit } = volumes.ledger
-  const { consistency } = request
+  const { label, consistency } = request
   const started = performance.now()
-  const seconds = (): number => (performance.now() - started) / 1000
+  const tell = (result: string, pauseMs: number): void => {
+    const seconds = (performance.now() - started) / 1000
+    volumes.onCommit?.({ consistency, result, seconds, pauseSeconds: pauseMs / 1000 })
+  }
   try {
-    const result = await commitHead(contextOf(volumes, actor, signal), {
+    const committed = await commitHead(contextOf(volumes, actor, signal), {
       ...request,
       tag: undefined,
       moreTags: tags,
       followLatest: false,
       freezers: undefined,
+      findFreezers: () => podFreezers(volumes, label),
     })
-    onCommit({ consistency, result: 'ok', seconds: seconds(), captured: result })
-    return result
+    tell('done', committed.pauseMs)
+    return committed
   } catch (error) {
-    onCommit({
-      consistency,
-      result: toStratumError(error, 'the commit').code,
-      seconds: seconds(),
-      captured: undefined,
-    })
+    tell(toStratumError(error, 'committing').code, 0)
     throw error
   }
 }

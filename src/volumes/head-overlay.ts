@@ -1,17 +1,18 @@
-import fs from 'node:fs'
-import { toStratumError } from '../errors/errno.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
 import { headMounts, isOnTop } from '../heads/head-mounts.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
-import { makeDirectories, removeEmptyDirectory, setOwnerAndMode } from '../host/files.ts'
+import { makeDirectories, removeEmptyDirectory } from '../host/files.ts'
 import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
 import { mountNumberAt } from '../host/stat.ts'
 import type { Mounted } from '../mounts/records.ts'
 import { type Label, labelFolder } from '../names/label.ts'
-import { nodePath, toUser } from '../names/text.ts'
+import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead } from '../refs/head-file.ts'
+import { requireLabel } from '../refs/resolve.ts'
+import { hasLabel } from '../refs/tags.ts'
 import { lockOptions } from '../repository/context.ts'
 import { mountOrRefresh, requireBase } from '../repository/mount.ts'
 import { unmountAndFold } from '../repository/unmount.ts'
@@ -81,7 +82,17 @@ async function requireHead({ store }: Volumes, label: Label, provisioned: boolea
   const head = await recoverHead(store, label)
   if (head !== undefined) return head
   if (!provisioned) return createHead(store, label, requireBase(store, label))
-  throw new StratumError('not-found', `the HEAD of ${label} is not in this store`, {
+  throw lostHead(label)
+}
+
+/** To be asked before the label is locked, which would make its folder. @throws not-found */
+export function requireStored({ store }: Volumes, label: Label, provisioned: boolean): void {
+  if (!hasLabel(store, label) && provisioned) throw lostHead(label)
+  requireLabel(store, label)
+}
+
+function lostHead(label: Label): StratumError {
+  return new StratumError('not-found', `the HEAD of ${label} is not in this store`, {
     hint: 'It was provisioned on this node: restore the store, or delete the claim. An empty volume is never put in its place',
   })
 }
@@ -94,23 +105,6 @@ function bindHead({ mountpoint }: Mounted, path: string): void {
     attachMount(clone, path)
   } finally {
     close(clone)
-  }
-}
-
-const GROUP_BITS = 0o2070
-
-/**
- * Lets a group write into the root of a HEAD, and what is made there belong to it (VOLUME_MOUNT_GROUP). Only the root: a `chown -R` would
- * change every file.
- */
-export function giveToGroup(volumes: Volumes, label: Label, gid: number): void {
-  const path = headPath(volumes, label)
-  try {
-    const { uid, gid: current, mode } = fs.statSync(nodePath(path))
-    if (current === gid && (mode & GROUP_BITS) === GROUP_BITS) return
-    setOwnerAndMode(path, uid, gid, (mode & 0o7777) | GROUP_BITS)
-  } catch (error) {
-    throw toStratumError(error, `giving ${label} to group ${gid}`)
   }
 }
 
@@ -136,14 +130,20 @@ export async function unmountHead(volumes: Volumes, label: Label, signal?: Abort
   return true
 }
 
+/** A pod that is replaced by its next one finds its HEAD still mounted, and the call that was the last is answered first. */
+const LINGER_MS = 50
+
 /** The same after the call that asked for it was answered, one HEAD after the other. What fails is tried again at the next start. */
 export function retireHead(volumes: Volumes, label: Label): void {
   const { ledger } = volumes
-  ledger.background = ledger.background.then(async () => {
+  const lingered = sleep(LINGER_MS)
+  const work = async (): Promise<void> => {
+    await lingered
     try {
       if (headTargets(ledger, label).length === 0) await unmountHead(volumes, label)
     } catch {
       ledger.onFold('failed')
     }
-  })
+  }
+  ledger.background = ledger.background.then(work)
 }

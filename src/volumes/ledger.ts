@@ -5,6 +5,7 @@ import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { makeDirectories, removeIfExists, replaceFile } from '../host/files.ts'
 import { runFolder } from '../mounts/records.ts'
+import type { Store } from '../store/layout.ts'
 
 /** The pod that a volume was published for, as kubelet named it. */
 export interface Pod {
@@ -79,8 +80,8 @@ export interface MeasuredCommit {
   readonly captured: CapturedHead | undefined
 }
 
-export function createLedger(driver: string): Ledger {
-  const folder = `${runFolder()}/csi/${driver}`
+export function createLedger(driver: string, { id }: Store): Ledger {
+  const folder = `${runFolder()}/csi/${driver}-${id}`
   makeDirectories(folder, 0o700)
   return {
     folder,

@@ -10,8 +10,9 @@ import { resolveCommit } from '../refs/resolve.ts'
 import { createCommitMount } from '../repository/mount.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { checkAccess, mountsReadOnly } from './access.ts'
-import { ensureHead, giveToGroup, headPath, retireHead } from './head-overlay.ts'
+import { ensureHead, headPath, requireStored, retireHead } from './head-overlay.ts'
 import { noteIntent, type Publication, type Published, strike } from './ledger.ts'
+import { giveToGroup } from './mount-group.ts'
 import { readMountOptions, type TargetOptions } from './mount-options.ts'
 import type { PublishRequest } from './publish-request.ts'
 import { rememberMount } from './recover.ts'
@@ -70,13 +71,14 @@ async function publishHead(volumes: Volumes, plan: Plan, signal: AbortSignal): P
   const { store, holders } = volumes
   const { reference, record } = plan.spec
   const { label } = reference
+  requireStored(volumes, label, record !== undefined)
   await holders.take(label, signal)
   using _label = await lockLabel(store, label, { signal })
   using _store = await lockStore(store, 'shared', { signal })
   signal.throwIfAborted()
   const { securityContext } = plan.options
-  const head = await ensureHead(volumes, label, { provisioned: record !== undefined, securityContext }, signal)
   try {
+    const head = await ensureHead(volumes, label, { provisioned: record !== undefined, securityContext }, signal)
     const { mountGroup } = plan.request
     if (mountGroup !== undefined && !plan.readOnly) giveToGroup(volumes, label, mountGroup)
     const mount = cloneMount(headPath(volumes, label))

@@ -31,7 +31,7 @@ export async function openVolumes(store: Store, driver: DriverOptions, holders: 
       hint: 'It is a topology value, which Kubernetes limits so',
     })
   await thawAll(store)
-  const volumes: Volumes = { store, driver, holders, ledger: createLedger(driver.name) }
+  const volumes: Volumes = { store, driver, holders, ledger: createLedger(driver.name, store) }
   rebuild(volumes)
   return volumes
 }

@@ -90,7 +90,7 @@ function patience(): Promise<void> {
 
 const BLOCK_BYTES = 512
 
-/** Allocated bytes and inodes of a tree that others change meanwhile: a hard link counts once, what vanishes does not. */
+/** Allocated bytes and inodes of a tree that others change meanwhile: a hard link counts once, what vanishes does not, the top does. */
 async function countTree(top: string): Promise<Usage> {
   const seen = new Set<bigint>()
   let bytes = 0
@@ -106,5 +106,5 @@ async function countTree(top: string): Promise<Usage> {
       if (entry.isDirectory()) open.push(path)
     }
   }
-  return { bytes, inodes: seen.size }
+  return { bytes, inodes: seen.size + 1 }
 }

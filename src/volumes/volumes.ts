@@ -9,6 +9,17 @@ export interface Volumes {
   readonly driver: DriverOptions
   readonly ledger: Ledger
   readonly holders: HolderArbiter
+  /** Told of every commit of a HEAD, for metrics. */
+  readonly onCommit?: (commit: CommitEvent) => void
+}
+
+export interface CommitEvent {
+  readonly consistency: string
+  /** `done`, or the code of the error. */
+  readonly result: string
+  readonly seconds: number
+  /** That writers stood still. */
+  readonly pauseSeconds: number
 }
 
 export interface DriverOptions {

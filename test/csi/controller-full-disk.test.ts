@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { test } from 'node:test'
 import { checkStore } from '../../src/repository/fsck.ts'
 import { claimOf, createRequest } from '../support/node-process.ts'
+import { scaled } from '../support/scale.ts'
 import { createVolumesLab, fromSnapshot, good, type VolumesLab } from '../support/volumes-lab.ts'
 
 /** Codes after which external-provisioner comes again with the same request; after any other it forgets it. */
@@ -18,13 +19,14 @@ function traces({ store }: VolumesLab): unknown {
   return [names('state/volumes'), names('state/snapshots'), labels, parts, tags]
 }
 
-/** Lets the n-th call of host/ that changes something fail, for every n; holds what is left against the code, then repeats the call. */
+/** Lets the n-th call of host/ that changes something fail, for every n, or every `stride`th; holds what is left against the code, then repeats the call. */
 async function failEverywhere(
   lab: VolumesLab,
   method: string,
+  stride: number,
   prepare: (n: number) => Promise<{ request: unknown; undo: (response: any) => Promise<void> }>,
 ): Promise<void> {
-  for (let n = 1; ; n++) {
+  for (let n = 1; ; n += stride) {
     const { request, undo } = await prepare(n)
     const before = traces(lab)
     await lab.plugin().arm(`ENOSPC@${n}`)
@@ -52,18 +54,20 @@ async function failEverywhere(
 }
 
 /** Some calls that fail do not matter (clearing away); behind them others follow. */
-const LAST = 60
+const LAST = 52
 
 /** The folder of a label with its lock and log may stay: it says nothing. */
 function withoutEmptyLabels(found: unknown): unknown {
   const [volumes, snapshots, labels, parts, tags] = found as [string[], string[], string[], string[][], string[][]]
-  const used = labels.map((label, i) => [label, parts[i], tags[i]]).filter(([, a, b]) => a.length + b.length > 0)
+  const used = labels
+    .map((label, i) => [label, parts[i], tags[i]])
+    .filter((_, i) => parts[i].length + tags[i].length > 0)
   return [volumes, snapshots, used]
 }
 
 test('a volume whose making fails at any step leaves nothing, or is made by the repeat', async () => {
   await using lab = await createVolumesLab()
-  await failEverywhere(lab, 'CreateVolume', async n => ({
+  await failEverywhere(lab, 'CreateVolume', 1, async n => ({
     request: createRequest(`pvc-${n}`, { parameters: { ...claimOf('team-a', `data-${n}`), uid: String(n) } }),
     async undo({ volume }) {
       assert.equal(lab.record(volume.volume_id).label, `team-a/data-${n}`)
@@ -75,7 +79,7 @@ test('a volume whose making fails at any step leaves nothing, or is made by the 
 test('a snapshot whose taking fails at any step leaves nothing, or is taken by the repeat', async () => {
   await using lab = await createVolumesLab()
   const { volume_id } = await lab.createFor('team-a', 'data')
-  await failEverywhere(lab, 'CreateSnapshot', async n => {
+  await failEverywhere(lab, 'CreateSnapshot', scaled(1) > 1 ? 1 : 3, async n => {
     const target = await lab.publish(volume_id)
     fs.writeFileSync(`${target}/file`, `state ${n}`)
     good(await lab.unpublish(volume_id, target))

@@ -84,7 +84,7 @@ test('a commit made while HEAD is published becomes its base when the last targe
   await ok(take(wish))
   await assertEmpty()
   const upper = `${lab.store.store.path}/refs/team-a%2Fweb/head`
-  assert.deepEqual(fs.readdirSync(upper), [])
+  await lab.until('the fold', () => fs.readdirSync(upper).length === 0)
   await ok(put(wish))
   assert.equal(fs.statSync(`${wish.target}/committed`).size, 5000)
   await ok(take(wish))
@@ -236,8 +236,18 @@ test('a target that is in use is not torn away: its user is named', async () => 
 })
 
 test('the group of a pod can write into the root of a HEAD, and a tag does not care', async () => {
+  const commit = async (): Promise<string> => {
+    const { stdout, stderr } = lab.store.run(['commit', 'team-a/web', '--json'])
+    assert.ok(stdout.length > 0, stderr)
+    return JSON.parse(stdout.trim().split('\n').at(-1) as string).commit
+  }
+  const before = await commit()
+  assert.match(before, /^[0-9a-f]{64}$/)
   const wish = lab.wish('pv', { ...HEAD, group: '4711' })
+  await ok(put({ ...wish, group: '4710' }))
+  await ok(take(wish))
   await ok(put(wish))
+  assert.equal(await commit(), before, 'that alone makes no commit')
   const { gid, mode } = fs.statSync(wish.target)
   assert.equal(gid, 4711)
   assert.equal(mode & 0o2070, 0o2070)

@@ -190,7 +190,9 @@ export interface CsiLab extends AsyncDisposable {
   wish(volumeId: string, wish?: Partial<Wish> & { readonly namespace?: string }): Wish
   /** Mounts of this store that are seen now. */
   mounts(): MountInfo[]
-  /** Files of the publish ledger. */
+  /** The folder of the publish ledger. */
+  readonly ledger: string
+  /** Files in it. */
   notes(): string[]
   /** Waits until a condition holds. */
   until(what: string, condition: () => boolean): Promise<void>
@@ -207,6 +209,7 @@ export async function createCsiLab(options: { readonly anyTarget?: boolean } = {
   const kubeletDir = `${store.scratch}/kubelet`
   const socket = `${store.scratch}/csi.sock`
   fs.mkdirSync(kubeletDir)
+  const ledger = `${process.env.STRATUM_RUN}/csi/stratum.csi.dev-${store.store.id}`
   let running: Plugin | undefined
   const start = async (env: Readonly<Record<string, string>> = {}): Promise<Plugin> => {
     const folder = options.anyTarget === true ? undefined : kubeletDir
@@ -230,7 +233,8 @@ export async function createCsiLab(options: { readonly anyTarget?: boolean } = {
       return { volumeId, pod, target: targetOf(kubeletDir, pod, volumeId), ...wish }
     },
     mounts: () => readMounts().filter(({ source }) => source.includes(store.store.id)),
-    notes: () => fs.readdirSync(`${process.env.STRATUM_RUN}/csi/stratum.csi.dev`),
+    ledger,
+    notes: () => fs.readdirSync(ledger),
     async until(what, condition) {
       for (const end = performance.now() + UNTIL_MS; !condition(); await sleep(10))
         if (performance.now() > end) throw new Error(`${what} did not come`)

@@ -28,7 +28,10 @@ export interface CallOptions {
 
 /** A client of a plugin's socket. */
 export interface PluginClient extends Disposable {
+  /** @throws if the request cannot be written */
   call(service: Service, method: string, request: unknown, options?: CallOptions): Promise<Answer>
+  /** Sends bytes as the request. */
+  send(service: Service, method: string, bytes: Buffer): Promise<Answer>
 }
 
 /** A `stratum node` in a process of its own. */
@@ -65,7 +68,10 @@ export async function startNode(options: NodeProcessOptions): Promise<NodeProces
   const lines: Record<string, any>[] = []
   const gone = new Promise<number | null>(resolve => child.once('close', status => resolve(status)))
   await new Promise<void>((resolve, reject) => {
-    const alarm = setTimeout(() => reject(new Error(`no plugin: ${JSON.stringify(lines)}`)), START_LIMIT_MS)
+    const alarm = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`no plugin: ${JSON.stringify(lines)}`))
+    }, START_LIMIT_MS)
     createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', line => {
       lines.push(line.startsWith('{') ? JSON.parse(line) : { text: line })
       if (lines.at(-1)?.msg !== 'serving') return
@@ -125,6 +131,21 @@ export function connect(socket: string, options: ChannelOptions = {}): PluginCli
           },
         )
         signal?.addEventListener('abort', () => call.cancel(), { once: true })
+      })
+    },
+    send(service, method, bytes) {
+      return new Promise(resolve => {
+        const same = (value: Buffer): Buffer => value
+        const options = { deadline: Date.now() + CALL_LIMIT_MS }
+        clients[service].makeUnaryRequest(
+          `/csi.v1.${service}/${method}`,
+          same,
+          same,
+          bytes,
+          options,
+          (error, response) =>
+            resolve({ code: Status[error?.code ?? 0] as Code, message: error?.details ?? '', response }),
+        )
       })
     },
     [Symbol.dispose]() {

@@ -2,7 +2,7 @@ import { StratumError } from '../../errors/stratum-error.ts'
 import { formatTable } from '../format.ts'
 import type { Command, Outcome } from '../invocation.ts'
 import { applyConfig, configFile, readConfig } from '../config.ts'
-import { type CommandSpec, createProgram } from '../program.ts'
+import { type CommandSpec, createProgram, stratumTool } from '../program.ts'
 
 interface Setting {
   readonly command: string
@@ -39,7 +39,10 @@ async function show(commands: readonly CommandSpec[], args: readonly string[]): 
 
 async function readSettings(commands: readonly CommandSpec[]): Promise<Setting[]> {
   const config = await readConfig()
-  const program = createProgram(commands, '', { configure: async () => undefined, call: async () => undefined })
+  const program = createProgram(stratumTool(commands), '', {
+    configure: async () => undefined,
+    call: async () => undefined,
+  })
   return program.commands
     .filter(command => commands.some(({ name }) => name === command.name()))
     .flatMap(command => {

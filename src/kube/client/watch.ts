@@ -18,6 +18,9 @@ export interface WatchOptions extends ListOptions {
   readonly idleMs: number
 }
 
+/** A watch begins to answer at once, or the server is not well. */
+const OPEN_LIMIT_MS = 10_000
+
 /** What changes after a resource version, until the server ends the stream. @throws gone (410), unavailable */
 export async function* watchEvents<T extends KubeObject>(
   server: ApiServer,
@@ -34,7 +37,7 @@ export async function* watchEvents<T extends KubeObject>(
     fieldSelector,
     labelSelector,
   }
-  const stream = await openStream(server, { method: 'GET', path, query, signal })
+  const stream = await openStream(server, { method: 'GET', path, query, signal, limitMs: OPEN_LIMIT_MS })
   try {
     for await (const line of linesOf(stream, options.idleMs)) {
       const event = JSON.parse(line) as WatchEvent<T> | { type: 'ERROR'; object: { code?: number } }

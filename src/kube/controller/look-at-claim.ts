@@ -6,6 +6,7 @@ import {
   CLAIMS,
   type DataSource,
   DRIVER_NAME,
+  MANAGED_BY,
   nodeOfVolume,
   SNAPSHOT_CONTENTS,
   SNAPSHOTS,
@@ -17,7 +18,6 @@ import { type ControllerContext, FROM, mayNeedNode, SELECTED_NODE, type World } 
 
 /** A source that is not ready yet is asked for again. */
 const AGAIN_MS = 5_000
-const MANAGED_BY = 'snapshot.storage.kubernetes.io/managed-by'
 
 /**
  * Sends a claim that begins as a clone, a restored snapshot or a tag to the node where that is: nothing else in Kubernetes does. The pod follows the

@@ -6,9 +6,10 @@ import type { Label } from '../../names/label.ts'
 import { isTag } from '../../names/tag.ts'
 import { hasLabel } from '../../refs/tags.ts'
 import { removeTags } from '../../repository/set-tags.ts'
+import { headTargets } from '../../volumes/ledger.ts'
 import type { Volumes } from '../../volumes/volumes.ts'
 import { isConflict, isMissing } from '../client/api-error.ts'
-import { getObject, keyOf, keyText, patchStatus } from '../client/objects.ts'
+import { getObject, keyOf, keyText, type KubeObject, patchStatus } from '../client/objects.ts'
 import {
   deadlineOf,
   failed,
@@ -21,6 +22,7 @@ import {
   type Verdicts,
 } from '../resources/answer.ts'
 import { timestamp } from '../resources/conditions.ts'
+import { PODS } from '../resources/core.ts'
 import { storeLabel } from '../resources/names.ts'
 import { type CommitStatus, STRATUM_COMMITS, type StratumCommit } from '../resources/stratum.ts'
 import { carryOut, failureOf, findDone } from './carry-out.ts'
@@ -141,7 +143,11 @@ async function end(work: Work, object: StratumCommit, entry: JournalEntry, outco
 }
 
 /** Says in the status how it ended. */
-async function answer({ context, signal }: Work, object: StratumCommit, outcome: Outcome | undefined): Promise<void> {
+async function answer(
+  { context, volumes, signal }: Work,
+  object: StratumCommit,
+  outcome: Outcome | undefined,
+): Promise<void> {
   if (outcome === undefined) return
   const { server, nodeName, metrics, record } = context
   const [verdicts, fields] = wordsOf(object, outcome, nodeName)
@@ -152,7 +158,10 @@ async function answer({ context, signal }: Work, object: StratumCommit, outcome:
   metrics?.requestSeconds.observe({ result: outcome.ok ? 'ok' : outcome.reason }, seconds)
   const { reason, message } =
     verdicts.Committed?.status === 'True' ? verdicts.Committed : (verdicts.Ready ?? { reason: 'Ended', message: '' })
-  record({ resource: STRATUM_COMMITS, object }, { type: outcome.ok ? 'Normal' : 'Warning', reason, message })
+  const happening = { type: outcome.ok ? 'Normal' : 'Warning', reason, message } as const
+  record({ resource: STRATUM_COMMITS, object }, happening)
+  const about = `StratumCommit ${object.metadata.name}: ${message}`
+  for (const pod of podsOf(volumes, object)) record({ resource: PODS, object: pod }, { ...happening, message: about })
 }
 
 function wordsOf({ spec, status }: StratumCommit, outcome: Outcome, nodeName: string): [Verdicts, CommitStatus] {
@@ -176,6 +185,14 @@ function wordsOf({ spec, status }: StratumCommit, outcome: Outcome, nodeName: st
     { ...(accepted === undefined ? {} : { Accepted: accepted }), ...verdicts },
     { ...common, ...(tags.length === 0 ? {} : tagFields(tags)) },
   ]
+}
+
+/** Whose HEAD it is: they are told, too. */
+function podsOf({ ledger }: Volumes, object: StratumCommit): KubeObject[] {
+  const label = requestLabel(object)
+  const targets = label === undefined || object.spec.source.head === undefined ? [] : headTargets(ledger, label)
+  const pods = new Map(targets.flatMap(({ pod }) => (pod === undefined ? [] : [[pod.uid, pod]])))
+  return [...pods.values()].map(pod => ({ metadata: { ...pod, resourceVersion: '', creationTimestamp: '' } }))
 }
 
 /** Takes along the tags that the request made, as long as they name its commit. */

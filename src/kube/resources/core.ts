@@ -73,6 +73,7 @@ const core = { group: '', version: 'v1' } as const
 const storage = { group: 'storage.k8s.io', version: 'v1', namespaced: false } as const
 const snapshots = { group: 'snapshot.storage.k8s.io', version: 'v1' } as const
 
+export const PODS: Resource<KubeObject> = { ...core, kind: 'Pod', plural: 'pods', namespaced: true }
 export const NAMESPACES: Resource<Namespace> = { ...core, kind: 'Namespace', plural: 'namespaces', namespaced: false }
 export const NODES: Resource<Node> = { ...core, kind: 'Node', plural: 'nodes', namespaced: false }
 export const CLAIMS: Resource<Claim> = {
@@ -103,6 +104,8 @@ export const SNAPSHOT_CONTENTS: Resource<VolumeSnapshotContent> = {
 }
 
 export const DRIVER_NAME = 'stratum.csi.dev'
+/** On a VolumeSnapshotContent: the node that makes it. */
+export const MANAGED_BY = 'snapshot.storage.kubernetes.io/managed-by'
 export const TOPOLOGY_KEY = 'topology.stratum.csi.dev/node'
 
 export function isReady(node: Node): boolean {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { after, test } from 'node:test'
+import { API_DOCS, apiDocs, readCrds } from '../../../scripts/api-docs.ts'
 import { createObject, getObject } from '../../../src/kube/client/objects.ts'
 import { callApi } from '../../../src/kube/client/transport.ts'
 import { STRATUM_COMMITS, STRATUM_LABELS } from '../../../src/kube/resources/stratum.ts'
@@ -221,4 +223,8 @@ test('kubectl explain tells of every field what it is', async () => {
     assert.match(said, /DESCRIPTION:\n\s+\S/, `${field} has no description`)
   }
   assert.match(text, /maxPauseMilliseconds/)
+})
+
+test('docs/api.md is that of the CRDs', () => {
+  assert.equal(fs.readFileSync(API_DOCS, 'utf8'), apiDocs(readCrds()), 'npm run generate:api')
 })

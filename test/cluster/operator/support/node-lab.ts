@@ -1,6 +1,6 @@
 import fs from 'node:fs'
+import path from 'node:path'
 import { pino } from 'pino'
-import { createLedger } from '../../../../src/volumes/ledger.ts'
 import type { InCluster } from '../../../../src/kube/client/api-server.ts'
 import { createObject, getObject, patchObject } from '../../../../src/kube/client/objects.ts'
 import { type ClusterNode, connectNode, type RunningNode } from '../../../../src/kube/connect-node.ts'
@@ -13,6 +13,7 @@ import {
 import { findCondition } from '../../../../src/kube/resources/conditions.ts'
 import type { Logger } from '../../../../src/telemetry/log.ts'
 import type { HolderArbiter, Volumes } from '../../../../src/volumes/volumes.ts'
+import { createLedger } from '../../../../src/volumes/ledger.ts'
 import { createTestStore, type TestStore } from '../../../support/store.ts'
 import { waitFor } from '../../support/wait.ts'
 import type { Api } from './api.ts'
@@ -68,7 +69,7 @@ export async function startNode(api: Api, nodeName: string, store: TestStore = c
 
 export function volumesOf({ store, scratch }: TestStore, nodeId: string, holders: HolderArbiter): Volumes {
   const driver = { name: 'stratum.csi.dev', nodeId, kubeletDir: undefined, headsDir: `${scratch}/heads` }
-  return { store, driver, holders, ledger: createLedger(driver.name) }
+  return { store, driver, holders, ledger: createLedger(`k2-${path.basename(scratch)}`, store) }
 }
 
 /** Asks for a commit. */
