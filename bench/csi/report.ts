@@ -28,7 +28,7 @@ export function writeResults(file: string, { rows, memory, starts }: Results): v
     '# The CSI driver over its socket',
     '',
     `\`node bench/csi/bench.ts\`, ${new Date().toISOString().slice(0, 10)}, ${commit}: ${os.cpus().length} × ${cpu.model.trim()}, ` +
-      `${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${os.release()}. The load generator runs on the same processors. ` +
+      `${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${os.release()}. The load generator runs on the same processors; load average ${os.loadavg()[0].toFixed(1)}. ` +
       'Times are those of the client, from sending a request to its answer. Each call is one of a pod of its own.',
     '',
     '| work | published besides | in flight | calls | p50 ms | p99 ms | calls/s |',
