@@ -20,7 +20,8 @@ export function labelsFor(name: string, claim: NamespacedName | undefined, wishe
   const prefix = `${namespaceOf(claim)}/`
   const wanted = wishes.label === undefined ? fitting(prefix, claim.name) : parseLabel(`${prefix}${wishes.label}`)
   const uid = (wishes.uid ?? /^pvc-([0-9a-f-]+)$/.exec(name)?.[1] ?? hash(name)).slice(0, UID_DIGITS)
-  return [wanted, fitting(prefix, `${wanted.slice(prefix.length)}-${uid}`)]
+  const beside = `${wanted}-${uid}`
+  return [wanted, isLabel(beside) ? beside : fitting(prefix, beside)]
 }
 
 /** A tag that a claim names: of its own namespace, or of `library/`. @throws usage */

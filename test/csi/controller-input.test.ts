@@ -55,9 +55,11 @@ function badValues(field: Field): unknown[] {
       return field.fields.flatMap(inner => badValues(inner).map(value => one(field, { [inner.name]: value })))
     case 'number':
       return field.name.endsWith('_bytes') || field.name === 'max_entries' ? [-1, -2147483648] : []
-    default:
-      return []
+    case 'truth':
+    case 'choice':
+      break
   }
+  return []
 }
 
 function one(field: Field, value: unknown): unknown {

@@ -65,7 +65,7 @@ function stateOf({ store }: VolumesLab): string {
     ...names(`${root}/refs/${label}/tags`),
     ...names(`${root}/refs/${label}`),
   ])
-  const mounts = readMounts().filter(({ source }) => source.startsWith('stratum:')).length
+  const mounts = readMounts().filter(({ mountpoint }) => mountpoint.includes('/pods/')).length
   return JSON.stringify([
     labels,
     names(`${root}/state/volumes`),

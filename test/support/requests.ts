@@ -96,13 +96,11 @@ export function randomValue(field: Field, random: Random, pool: Pool, depth = 0)
         ]),
       )
     case 'message':
-      if (depth > 0 && random.chance(0.15)) return null
-      return Object.fromEntries(
-        field.fields
-          .filter(() => random.chance(depth > 3 ? 0.2 : 0.7))
-          .map(each => [each.name, randomValue(each, random, pool, depth + 1)]),
-      )
+      break
   }
+  if (depth > 0 && random.chance(0.15)) return null
+  const present = field.fields.filter(() => random.chance(depth > 3 ? 0.2 : 0.7))
+  return Object.fromEntries(present.map(each => [each.name, randomValue(each, random, pool, depth + 1)]))
 }
 
 /** A request with one of its parts, somewhere in it, replaced. */
