@@ -28,6 +28,7 @@ export interface Metrics extends KubeMetrics {
   readonly storeInodes: Gauge<'kind'>
   /** How long the start took, from the beginning of the process to ready. */
   readonly recoverySeconds: Gauge
+  readonly orphanedTargets: Gauge
   readonly eventLoopLag: Gauge
 }
 
@@ -90,6 +91,7 @@ export function createMetrics(): Metrics {
     storeBytes: gauge('store_file_system_bytes', 'The file system of the store', ['kind']),
     storeInodes: gauge('store_file_system_inodes', 'The file system of the store', ['kind']),
     recoverySeconds: gauge('recovery_duration_seconds', 'Time from the start of the process until it was ready'),
+    orphanedTargets: gauge('orphaned_targets', 'Targets whose pod seems to be gone'),
     eventLoopLag: gauge('event_loop_lag_seconds', 'How late the event loop runs'),
   }
 }
