@@ -20,7 +20,7 @@ export async function buildPrograms(module: Module): Promise<void> {
   const unfinished = fs.mkdtempSync(`${folder}/unfinished-`)
   const programs = missing.map(name => module.programs[name])
   for (const program of programs.filter(it => it.isTest === true)) {
-    await goBuild(module, ['test', '-c'], ['-o', `${unfinished}/`, program.package])
+    await goBuild(module, ['test', '-c', '-vet=off'], ['-o', `${unfinished}/`, program.package])
   }
   const packages = programs.filter(it => it.isTest !== true).map(it => it.package)
   if (packages.length > 0) await goBuild(module, ['build'], ['-o', `${unfinished}/`, ...packages])
