@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { syncFileSystem } from '../host/files.ts'
+import { syncFileSystem, touchWithMode } from '../host/files.ts'
 import { statDescriptor } from '../host/stat.ts'
 import { nodePath } from '../names/text.ts'
 import { paths, type Store } from '../store/layout.ts'
@@ -12,9 +12,9 @@ import { paths, type Store } from '../store/layout.ts'
 export function touchProbe(store: Store): bigint {
   const file = fs.openSync(nodePath(`${paths.state(store)}/probe`), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600)
   try {
-    fs.fchmodSync(file, 0o600)
+    touchWithMode(file, 0o600)
     statDescriptor(file) // having been looked at, the next ctime is a new one even within one tick of the clock
-    fs.fchmodSync(file, 0o600)
+    touchWithMode(file, 0o600)
     const { ctime } = statDescriptor(file)
     syncFileSystem(store.path)
     return ctime

@@ -84,10 +84,17 @@ async function call(spec: CommandSpec, args: readonly string[], options: Record<
         style,
         process,
       )
-    return printError(spec.name, toStratumError(error, `stratum ${spec.name}`), style, process)
+    return printError(spec.name, withRights(toStratumError(error, `stratum ${spec.name}`)), style, process)
   } finally {
     interrupt.stop()
   }
+}
+
+/** Whoever is not root and may not do something is told what would help. */
+function withRights(error: StratumError): StratumError {
+  const { code, message, hint, details } = error
+  if (code !== 'permission' || process.getuid?.() === 0 || hint !== undefined) return error
+  return new StratumError(code, message, { hint: "A store is root's: sudo stratum …", details, cause: error })
 }
 
 function showsProgress({ json, quiet }: { json: boolean; quiet: boolean }): boolean {

@@ -1,3 +1,4 @@
+import { throwIfInterrupted } from '../host/signals.ts'
 import { openCommitImage } from '../commits/commit-store.ts'
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
 import type { LayerScan } from '../capture/scan-layer.ts'
@@ -70,7 +71,7 @@ export async function captureHead(
     author: options.author,
   })
   session.saveHashes(still.scan)
-  options.signal?.throwIfAborted() // from here on it counts
+  await throwIfInterrupted(options.signal)
   const captured: CapturedHead = { ...still, commit, torn, suspicious, changes: countChanges(base, change) }
   await complete(captured, session)
   return captured

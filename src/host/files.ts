@@ -302,13 +302,19 @@ export function setModificationTime(path: string, seconds: number, nanoseconds: 
 export function setOwnerAndMode(path: string, uid: number, gid: number, mode: number): void {
   step('chown')
   fs.lchownSync(nodePath(path), uid, gid)
-  fs.chmodSync(nodePath(path), mode)
+  setMode(path, mode)
 }
 
 /** Permissions of a file or directory. */
 export function setMode(path: string, mode: number): void {
   step('chmod')
   fs.chmodSync(nodePath(path), mode)
+}
+
+/** Sets the permissions of an open file, be they as before: its ctime is now. */
+export function touchWithMode(descriptor: number, mode: number): void {
+  step('chmod')
+  fs.fchmodSync(descriptor, mode)
 }
 
 /** Bytes and inodes of the file system that a path is on. */

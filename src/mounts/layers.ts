@@ -170,6 +170,12 @@ function explain(error: unknown, { source, image }: Layers): unknown {
       },
     )
   }
+  if (isErrno(error, 'EUCLEAN') || (isErrno(error, 'EINVAL') && !isErofs(image))) {
+    return new StratumError('integrity', `the image ${toUser(image)} is damaged: the kernel does not mount it`, {
+      cause: error,
+      hint: 'stratum fsck --repair brings back what can be brought back',
+    })
+  }
   if (isErrno(error, 'EINVAL', 'ENODEV', 'EPERM')) {
     return new StratumError(
       'unsupported',
@@ -181,4 +187,17 @@ function explain(error: unknown, { source, image }: Layers): unknown {
     )
   }
   return toStratumError(error, 'mounting')
+}
+
+const SUPERBLOCK_AT = 1024
+const MAGIC = 0xe0f5e1e2
+
+function isErofs(image: string): boolean {
+  const file = fs.openSync(nodePath(image), 'r')
+  try {
+    const magic = Buffer.alloc(4)
+    return fs.readSync(file, magic, 0, 4, SUPERBLOCK_AT) === 4 && magic.readUInt32LE() === MAGIC
+  } finally {
+    fs.closeSync(file)
+  }
 }

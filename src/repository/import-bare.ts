@@ -1,6 +1,7 @@
 import { openCommitImage } from '../commits/commit-store.ts'
 import { createCommit } from '../commits/create-commit.ts'
 import { toStratumError } from '../errors/errno.ts'
+import { throwIfInterrupted } from '../host/signals.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -50,6 +51,7 @@ export async function importBare(context: Context, request: BareRequest): Promis
   using staging = createStaging(store)
   try {
     const { unstable, ...commit } = await layOver(context, request, staging, onto)
+    await throwIfInterrupted(context.signal)
     const operation = {
       actor,
       operation: 'import --bare',

@@ -1,5 +1,6 @@
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
 import { toStratumError } from '../errors/errno.ts'
+import { throwIfInterrupted } from '../host/signals.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import type { Label } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
@@ -66,6 +67,7 @@ export async function importWith<Read extends CreatedCommit & { unstable: readon
         }),
     })
     const { metadata, unstable } = result
+    await throwIfInterrupted(context.signal)
     const operation = {
       actor,
       operation: 'import',

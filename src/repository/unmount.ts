@@ -6,7 +6,7 @@ import { describeHolders, findHolders } from '../heads/holders.ts'
 import { settleUnmounted } from '../heads/mount-head.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { unmount } from '../host/mount-api.ts'
-import { forgetMount, listMounted, type Mounted } from '../mounts/records.ts'
+import { forgetMount, inspectRecords, listMounted, type Mounted, tidyRecords } from '../mounts/records.ts'
 import { type Label, quote } from '../names/label.ts'
 import { parseReference } from '../names/reference.ts'
 import { toUser } from '../names/text.ts'
@@ -26,7 +26,7 @@ export interface UnmountResult {
 /** Unmounts what is at a path, or every mount that a reference means. @throws not-found, in-use (with the holders) */
 export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
   const { store } = context
-  const [{ label }] = findTarget(store, target)
+  const [{ label }] = await findOrTidy(store, target)
   using _label = await lockLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
@@ -58,6 +58,16 @@ async function tryToFold(
     return await foldIfCommitted(store, label, head, signal)
   } catch {
     return false
+  }
+}
+
+/** What is not mounted any more, though it is noted, was unmounted by a command that was cut off, or by umount(8): the note goes. */
+async function findOrTidy(store: Store, target: string): Promise<Mounted[]> {
+  try {
+    return findTarget(store, target)
+  } catch (error) {
+    if (inspectRecords().stale.length > 0) await tidyRecords()
+    throw error
   }
 }
 

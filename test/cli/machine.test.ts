@@ -52,7 +52,7 @@ function call(user: User, [name, ...args]: readonly [string, ...string[]]): stri
 
 test('every command says so when it is not run by root, and changes nothing', () => {
   const user = withCommit()
-  shell('chmod', '-R', 'a+rX', process.env.TMPDIR ?? user.folder)
+  for (const folder of [process.env.TMPDIR ?? '', user.folder]) fs.chmodSync(folder, 0o755)
   const before = hashFolder(user.store)
   const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']
   const named = new Set(CALLS.map(([name]) => name))
@@ -103,12 +103,9 @@ test('a store of a newer format is left alone; one with unknown features is read
   const text = fs.readFileSync(settings, 'utf8')
   for (const [change, message] of [
     [text.replace('format = 1', 'format = 2'), /has format 2, which this version of stratum does not know/],
-    [
-      text.replace('incompatible = []', 'incompatible = [ "wormholes" ]').replace('_in', '_in'),
-      /uses wormholes, which/,
-    ],
+    [text.replace(/^incompatible = \[\s*\]/m, 'incompatible = [ "wormholes" ]'), /uses wormholes, which/],
   ] as const) {
-    fs.writeFileSync(settings, change.replace(/^incompatible = \[\]/m, 'incompatible = [ "wormholes" ]'))
+    fs.writeFileSync(settings, change)
     const before = hashFolder(user.store)
     for (const each of CALLS) {
       const { status, stderr } = user.run(call(user, each))
@@ -178,7 +175,7 @@ for (const [what, damage, args, status, message] of [
     (s: string) => overwrite(s, 'objects/??/*'),
     ['cat', 'app:v1', 'a'],
     9,
-    /object [0-9a-f]+.*damaged|damaged/,
+    /object [0-9a-f]{64} has 7000 bytes instead of 101\n {2}stratum fsck --repair/,
   ],
 ] as const)
   test(`a damaged store is an integrity error that names ${what}`, () => {
@@ -283,10 +280,12 @@ for (const [what, args] of [
     for (let isOver = false; !isOver; at += Math.max(1, Math.round(7 / scaled(1)))) {
       fs.writeFileSync(user.at('head/draft'), content(`draft ${at}`))
       const { status, stderr } = user.run(line, { STRATUM_FAULT: `ENOSPC@${at}` })
-      assert.ok(status === 13 || status === 0, `call ${at}: ${status} ${stderr}`)
+      // The log is written first: a move that then found no space is finished by the next command.
+      const isFinished = status === 5 && /app:v2 exists/.test(stderr)
+      assert.ok(status === 13 || status === 0 || isFinished, `call ${at}: ${status} ${stderr}`)
       if (status === 13) assert.match(stderr, /no space left on the file system/)
       if (what !== 'apply') assert.equal(fs.readFileSync(user.at('head/draft'), 'utf8'), content(`draft ${at}`))
-      if (what !== 'apply' && status === 0) user.ok('remove', 'app:v2')
+      if (what !== 'apply' && (status === 0 || isFinished)) user.ok('remove', 'app:v2')
       isOver = status === 0 && at > 60
     }
     assert.equal(user.json('fsck').clean, true)
@@ -310,7 +309,7 @@ test('a store on a read-only file system can be read, listed and exported, and i
     ['tag', 'app:v1', 'v2'],
     ['mount', 'app', user.at('mnt')],
     ['remove', 'app:v1'],
-    ['gc'],
+    ['apply', 'app:v1', user.at('mnt')],
   ])
     assert.match(user.fails(11, ...args).stderr, /read-only/, args.join(' '))
   assert.equal(hashFolder(user.store), before)

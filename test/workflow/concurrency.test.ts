@@ -22,6 +22,7 @@ const LABELS = ['app', 'team/web']
 /** What a rival can be the cause of, by its words. */
 const EXPECTED: Readonly<Record<number, RegExp>> = {
   1: /^error: \S+:latest is [0-9a-f]{12}, but HEAD is at|^error: tags\/\S+ of \S+ is at |^error: \S+: \S+ is at /,
+  2: /--move renames a tag/, // the tag named by a hash has gone, and the hash names the commit still
   4: /does not exist|there is no label|is no tag|is not mounted|nothing of this store is mounted|has no HEAD|no commit that/,
   5: / exists: it is [0-9a-f]{12}/,
   6: / is mounted at | is a mountpoint already | is in use at |its upperdir belongs to a mount|is still mounted somewhere/,
