@@ -271,7 +271,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--driver-name <name>', 'the name of the CSI driver').default('stratum.csi.dev'),
       option('--kubelet-dir <path>', "kubelet's folder, /var/lib/kubelet: targets outside it are refused"),
       option('--any-target', 'mount at any absolute path, as without --kubelet-dir').default(false),
-      option('--cluster', 'carry out the StratumCommits of the cluster that this pod is in').default(false),
       option('--registration-dir <path>', "kubelet's plugins_registry folder: the plugin registers itself there"),
       option('--http <address>', 'serve /healthz, /readyz and /metrics at host:port or :port'),
       option('--cluster', "carry out StratumCommits of the pod's cluster, and keep its StratumLabels").default(false),
