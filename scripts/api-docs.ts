@@ -51,7 +51,7 @@ const REASONS: Readonly<Record<string, string>> = {
   NodeNotReady:
     'The node that holds HEAD, or that has begun, is not ready. Waits; what was begun is not ended without it.',
   NodeGone:
-    'The Node object is gone. A request that was begun there ends; others wait for \`kubectl stratum release\` until the deadline.',
+    'The Node object is gone. A request that was begun there ends; others wait for `kubectl stratum release` until the deadline.',
   Accepted: 'A node carries the request out.',
   InProgress: 'It is at it.',
   Committed: 'The commit was made.',
