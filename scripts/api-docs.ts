@@ -38,7 +38,7 @@ export const API_DOCS = path.join(ROOT, 'docs/api.md')
 
 const HEAD = `# Custom resources
 
-Made from `charts/stratum/templates/crds` by `npm run generate:api`. `kubectl explain scm.spec` shows the same. A field with a star is required.
+Made from \`charts/stratum/templates/crds\` by \`npm run generate:api\`. \`kubectl explain scm.spec\` shows the same. A field with a star is required.
 `
 
 /** What the conditions of a StratumCommit say. */
@@ -94,7 +94,7 @@ export function readCrds(): Crd[] {
 }
 
 export function apiDocs(crds: readonly Crd[]): string {
-  const reasons = Object.entries(REASONS).map(([reason, text]) => `| `${reason}` | ${text} |`)
+  const reasons = Object.entries(REASONS).map(([reason, text]) => `| \`${reason}\` | ${text} |`)
   const table = ['## Reasons of a StratumCommit', '', '| reason | |', '| --- | --- |', ...reasons, '']
   return [HEAD, ...crds.map(describeKind), ...table].join('\n')
 }
@@ -104,12 +104,12 @@ function describeKind({ spec }: Crd): string {
   const [version] = versions
   const schema = version.schema.openAPIV3Schema
   const columns = version.additionalPrinterColumns ?? []
-  const shown = columns.map(({ name, priority = 0 }) => (priority > 0 ? `${name} (`-o wide`)` : name)).join(', ')
-  const fields = (version.selectableFields ?? []).map(({ jsonPath }) => ``${jsonPath.slice(1)}``).join(', ')
+  const shown = columns.map(({ name, priority = 0 }) => (priority > 0 ? `${name} (\`-o wide\`)` : name)).join(', ')
+  const fields = (version.selectableFields ?? []).map(({ jsonPath }) => `\`${jsonPath.slice(1)}\``).join(', ')
   return [
     `## ${names.kind}`,
     '',
-    ``${group}/${version.name}`, `kubectl get ${names.plural}` (${names.shortNames?.join(', ')}). ${schema.description}`,
+    `\`${group}/${version.name}\`, \`kubectl get ${names.plural}\` (${names.shortNames?.join(', ')}). ${schema.description}`,
     '',
     `Columns: ${shown}. Field selectors: ${fields}.`,
     '',
@@ -127,7 +127,7 @@ function* fieldsOf({ properties = {}, required = [] }: Schema, prefix: string): 
   for (const [name, field] of Object.entries(properties)) {
     const full = `${prefix}${name}`
     const inner = field.items ?? field
-    yield `| `${full}`${required.includes(name) ? ' *' : ''} | ${typeOf(field)} | ${textOf(field)} |`
+    yield `| \`${full}\`${required.includes(name) ? ' *' : ''} | ${typeOf(field)} | ${textOf(field)} |`
     // The conditions are those of all of Kubernetes.
     if (name !== 'conditions') yield* fieldsOf(inner, `${full}${field.items === undefined ? '' : '[]'}.`)
   }
@@ -145,7 +145,7 @@ function textOf(field: Schema): string {
     field.minimum === undefined && field.maximum === undefined
       ? []
       : [`From ${field.minimum ?? 'any'} to ${field.maximum ?? 'any'}.`.replace(' to any', ' on')]
-  const byDefault = field.default === undefined ? [] : [`Default `${JSON.stringify(field.default)}`.`]
+  const byDefault = field.default === undefined ? [] : [`Default \`${JSON.stringify(field.default)}\`.`]
   const rules = (field['x-kubernetes-validations'] ?? []).flatMap(({ message }) =>
     message === undefined ? [] : [`Rule: ${message}.`],
   )
