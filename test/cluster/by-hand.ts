@@ -15,7 +15,7 @@ fs.writeFileSync(settings, `PS1='cluster# '\nPATH=${programFolder(KUBERNETES)}:$
 const env = {
   ...process.env,
   KUBECONFIG: files.kubeconfig(cluster, 'admin'),
-  STRATUM_CLUSTER: folder,
+  STRATUM_TEST_CLUSTER: folder,
   STRATUM_IMAGE_TAG: driverTag,
 }
 spawnSync('bash', ['--rcfile', settings], { stdio: 'inherit', env })

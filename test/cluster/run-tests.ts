@@ -54,8 +54,8 @@ function runFile(file: string): Promise<boolean> {
     env: {
       ...process.env,
       TMPDIR: scratch,
-      STRATUM_CLUSTER: folder,
-      STRATUM_CLUSTER_NODES: String(NODES),
+      STRATUM_TEST_CLUSTER: folder,
+      STRATUM_TEST_CLUSTER_NODES: String(NODES),
       STRATUM_IMAGE_TAG: driverTag,
     },
   })

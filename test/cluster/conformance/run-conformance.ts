@@ -15,8 +15,8 @@ const SKIP = String.raw`\[Disruptive\]|\[Slow\]|\[Serial\]|\[Feature:([^V]|V[^o]
 const cluster = describeCluster(folder, NODES)
 await startCluster(cluster, images.split(','))
 Object.assign(process.env, {
-  STRATUM_CLUSTER: folder,
-  STRATUM_CLUSTER_NODES: String(NODES),
+  STRATUM_TEST_CLUSTER: folder,
+  STRATUM_TEST_CLUSTER_NODES: String(NODES),
   STRATUM_IMAGE_TAG: driverTag,
 })
 const { ensureInstalled } = await import('../support/install.ts')

@@ -18,9 +18,12 @@ mount --bind "$FOLDER/disk/log" /var/log
 
 sh "$here/keep-running.sh" "$NODE-containerd" containerd --config "$FOLDER/containerd.toml" &
 until ctr --address /run/containerd/containerd.sock version > /dev/null 2>&1; do sleep 0.1; done
+mkdir -p /var/lib/loaded-images
 for image in $IMAGES; do
-  loaded=/var/lib/loaded-images/$(basename "$image")
-  [ -e "$loaded" ] || { ctr --address /run/containerd/containerd.sock --namespace k8s.io images import "$image" && mkdir -p /var/lib/loaded-images && : > "$loaded"; }
+  loaded=/var/lib/loaded-images/$(echo "$image" | tr / _)
+  [ ! -e "$loaded" ] || continue
+  ctr --address /run/containerd/containerd.sock --namespace k8s.io images import "$image"
+  : > "$loaded"
 done
 : > "$RECORDS/$NODE.booted"
 exec sh "$here/keep-running.sh" "$NODE-kubelet" "$KUBELET" --config "$FOLDER/kubelet.json" --kubeconfig "$KUBECONFIG" \

@@ -14,7 +14,7 @@ import { removeControlGroups, thawControlGroups } from './control-groups.ts'
 const PREFIX = 'stratum-cluster-'
 const OWNER = 'owner.pid'
 /** The variable that names the mount namespace which is not the cluster's. */
-export const OUTSIDE = 'STRATUM_CLUSTER_OUTSIDE'
+export const OUTSIDE = 'STRATUM_TEST_CLUSTER_OUTSIDE'
 
 /** The namespaces end with the process that asks for them, even if it is killed. */
 const NAMESPACES = [
@@ -59,7 +59,7 @@ function endOf(child: ChildProcess): Promise<number> {
 
 /** Not in a file system in memory: stores want one with real disks' abilities, and images are large. */
 function clusterFolder(): string {
-  const folder = process.env.STRATUM_CLUSTER_FOLDER ?? (fs.existsSync('/var/tmp') ? '/var/tmp' : os.tmpdir())
+  const folder = process.env.STRATUM_TEST_CLUSTER_FOLDER ?? (fs.existsSync('/var/tmp') ? '/var/tmp' : os.tmpdir())
   fs.mkdirSync(folder, { recursive: true })
   return folder
 }

@@ -4,7 +4,10 @@ import * as machine from '../machine/kubectl.ts'
 import { type Cluster, type ClusterNode, describeCluster } from '../machine/layout.ts'
 
 /** The cluster that the test files run on, one after the other. See ../run.ts. */
-export const cluster: Cluster = describeCluster(required('STRATUM_CLUSTER'), Number(required('STRATUM_CLUSTER_NODES')))
+export const cluster: Cluster = describeCluster(
+  required('STRATUM_TEST_CLUSTER'),
+  Number(required('STRATUM_TEST_CLUSTER_NODES')),
+)
 export const DRIVER_TAG = required('STRATUM_IMAGE_TAG')
 export { SIDECAR_TAG }
 
