@@ -107,7 +107,7 @@ test('the plugin registers itself with kubelet, and is not ready when kubelet re
   assert.equal((await get(address, '/healthz')).status, 200)
   await notify(true, '')
   assert.equal((await get(address, '/readyz')).status, 200)
-  assert.match((await get(address, '/metrics')).body, /stratum_store_file_system_bytes\{kind="free"\} \d/)
+  assert.match((await get(address, '/metrics')).body, /stratum_store_file_system_bytes\{kind="available"\} \d/)
   client.close()
 })
 
@@ -122,7 +122,7 @@ test('calls are counted, and a log line says nothing that could be a secret', as
   const { body } = await get(address, '/metrics')
   assert.match(body, /csi_rpc_duration_seconds_count\{method="Controller\/CreateVolume",code="OK"\} 1/)
   assert.match(body, /csi_rpc_duration_seconds_count\{method="Controller\/CreateVolume",code="INVALID_ARGUMENT"\} 1/)
-  assert.match(body, /commit_duration_seconds_count\{consistency="freeze",result="done"\} 1/)
+  assert.match(body, /commit_duration_seconds_count\{consistency="freeze",result="ok"\} 1/)
   const calls = lab.plugin().lines.filter(({ msg }) => msg === 'call')
   assert.deepEqual(
     calls.map(({ name, code }) => [name, code]),
