@@ -22,6 +22,7 @@ Object.assign(process.env, {
 const { ensureInstalled } = await import('../support/install.ts')
 const { stratum } = await import('../support/driver.ts')
 await ensureInstalled()
+await allowEveryStorageClass()
 for (const node of cluster.nodes) {
   await stratum(node.name, 'import', '/opt/stratum/proto', '--label', 'library/conformance', '--tag', 'v1')
 }
@@ -51,3 +52,18 @@ const child = spawn(
 )
 const status = await new Promise<number>(resolve => child.once('close', code => resolve(code ?? 1)))
 process.exit(status)
+
+/** The tests make StorageClasses of their own; the chart's policies let nodes provision for those alone that an administrator names. */
+async function allowEveryStorageClass(): Promise<void> {
+  const { apply } = await import('../support/cluster.ts')
+  const { NAMESPACE } = await import('../support/install.ts')
+  const metadata = { name: 'conformance-storage-classes' }
+  const api = 'rbac.authorization.k8s.io'
+  const rules = [{ apiGroups: ['stratum.dev'], resources: ['storageclasses'], verbs: ['provision'] }]
+  const roleRef = { apiGroup: api, kind: 'ClusterRole', name: metadata.name }
+  const subjects = [{ kind: 'ServiceAccount', name: 'stratum-node', namespace: NAMESPACE }]
+  await apply(
+    { apiVersion: `${api}/v1`, kind: 'ClusterRole', metadata, rules },
+    { apiVersion: `${api}/v1`, kind: 'ClusterRoleBinding', metadata, roleRef, subjects },
+  )
+}
