@@ -201,11 +201,16 @@ test('a label of another namespace cannot be named', async () => {
 
 test('after its TTL a request is deleted, its tags stay', async () => {
   write()
-  const done = await commit('short', { tags: [{ name: 'kept' }], ttlSecondsAfterFinished: 1 })
+  await ask(api, 'team-a', 'short', {
+    label: 'web',
+    consistency: 'Live',
+    tags: [{ name: 'kept' }],
+    ttlSecondsAfterFinished: 1,
+  })
   const gone = async (): Promise<boolean> => (await request(api, 'team-a', 'short')) === undefined
-  for (let tries = 0; !(await gone()) && tries < 200; tries++) await new Promise(resolve => setTimeout(resolve, 100))
+  for (let tries = 0; !(await gone()) && tries < 600; tries++) await new Promise(resolve => setTimeout(resolve, 100))
   assert.ok(await gone())
-  assert.equal(tagOf('kept'), done.status?.commitId)
+  assert.match(tagOf('kept') ?? '', /^[0-9a-f]{64}$/)
 })
 
 test('Freeze says how long the writers stood still', async () => {

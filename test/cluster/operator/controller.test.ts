@@ -6,7 +6,6 @@ import { parseTag } from '../../../src/names/tag.ts'
 import { readTag } from '../../../src/refs/tags.ts'
 import {
   createObject,
-  deleteObject,
   getObject,
   type Key,
   type KubeObject,
@@ -16,7 +15,7 @@ import {
 import { type Claim, CLAIMS, CSI_NODES, NODES, STORAGE_CLASSES, VOLUMES } from '../../../src/kube/resources/core.ts'
 import { STRATUM_COMMITS } from '../../../src/kube/resources/stratum.ts'
 import { waitFor } from '../support/wait.ts'
-import { startApi } from './support/api.ts'
+import { deleteByHand, startApi } from './support/api.ts'
 import { startController } from './support/controller-lab.ts'
 import { ask, change, ended, labelUntil, request, startNode, until, verdict } from './support/node-lab.ts'
 
@@ -46,7 +45,7 @@ async function commit(name: string, spec: Record<string, unknown>): ReturnType<t
 
 async function remove(name: string): Promise<void> {
   const object = await request(api, 'team-a', name)
-  if (object !== undefined) await deleteObject(admin, STRATUM_COMMITS, object)
+  if (object !== undefined) await deleteByHand(admin, STRATUM_COMMITS, object)
 }
 
 const isGone = (name: string): Promise<true> =>
@@ -94,7 +93,7 @@ test('a node that does not answer gets a tombstone, and removes the tags when it
   await commit('buried', { tags: [{ name: 'buried' }], deletionPolicy: 'Delete' })
   await node.stop()
   const object = await getObject(admin, NODES, { name: 'node-1' })
-  await deleteObject(admin, NODES, object as KubeObject)
+  await deleteByHand(admin, NODES, object)
   await remove('buried')
   await isGone('buried')
   const told = await labelUntil(api, 'team-a', 'web', ({ status }) => (status?.tombstones ?? []).length > 0)
@@ -113,7 +112,7 @@ test('HEAD on a node that is not ready, and on one that is gone, is told on requ
   await ask(api, 'team-a', 'waits', { label: 'web', consistency: 'Live' })
   await until(api, 'team-a', 'waits', object => verdict(object, 'Ready') === 'False NodeNotReady')
   await labelUntil(api, 'team-a', 'web', ({ status }) => status?.conditions?.[0]?.reason === 'NodeNotReady')
-  await deleteObject(admin, NODES, (await getObject(admin, NODES, { name: 'node-1' })) as KubeObject)
+  await deleteByHand(admin, NODES, await getObject(admin, NODES, { name: 'node-1' }))
   const gone = await until(api, 'team-a', 'waits', object => verdict(object, 'Ready') === 'False NodeGone')
   assert.match(JSON.stringify(gone.status?.conditions), /kubectl stratum release web -n team-a/)
   await labelUntil(api, 'team-a', 'web', ({ status }) => status?.conditions?.[0]?.reason === 'NodeGone')
@@ -146,7 +145,7 @@ test('a request that a node had begun is ended only when that node is gone for e
     undefined,
     'its deadline is over, but only the node knows',
   )
-  await deleteObject(admin, NODES, (await getObject(admin, NODES, { name: 'node-1' })) as KubeObject)
+  await deleteByHand(admin, NODES, await getObject(admin, NODES, { name: 'node-1' }))
   assert.equal(verdict(await ended(api, 'team-a', 'begun'), 'Ready'), 'False NodeGone')
   await api.createNode('node-1')
   node = await startNode(api, 'node-1', node.store)

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { parseLabel } from '../../../src/names/label.ts'
-import { deleteObject, getObject, type KubeObject, patchObject } from '../../../src/kube/client/objects.ts'
+import { getObject, patchObject } from '../../../src/kube/client/objects.ts'
 import { NAMESPACES } from '../../../src/kube/resources/core.ts'
 import { objectName, storeLabel } from '../../../src/kube/resources/names.ts'
 import { isHeld, readHolder } from '../../../src/kube/node/holder-records.ts'
 import { STRATUM_LABELS } from '../../../src/kube/resources/stratum.ts'
 import { createTestStore } from '../../support/store.ts'
 import { waitFor } from '../support/wait.ts'
-import { HOME, startApi } from './support/api.ts'
+import { deleteByHand, HOME, startApi } from './support/api.ts'
 import { ask, ended, label, labelUntil, startNode, verdict } from './support/node-lab.ts'
 
 /** One HEAD, one holder. */
@@ -69,7 +69,7 @@ test('another store of the same node does not get the HEAD of the first', async 
 test('a StratumLabel that was deleted by hand is made again, with its holder', async () => {
   await one.head('team-a/deleted')
   await labelUntil(api, 'team-a', 'deleted', ({ status }) => status?.holder?.nodeName === 'node-1')
-  await deleteObject(api.admin, STRATUM_LABELS, (await label(api, 'team-a', 'deleted')) as KubeObject)
+  await deleteByHand(api.admin, STRATUM_LABELS, await label(api, 'team-a', 'deleted'))
   const again = await labelUntil(api, 'team-a', 'deleted', ({ status }) => status?.holder?.nodeName === 'node-1')
   assert.equal(again.status?.tagCount, 1)
 })

@@ -11,7 +11,7 @@ import { flags } from '../../machine/run.ts'
 import { KUBERNETES, programPath } from '../../programs/programs.ts'
 import { waitFor } from '../../support/wait.ts'
 import type { ApiServer, InCluster } from '../../../../src/kube/client/api-server.ts'
-import { createObject, type KubeObject, type Resource } from '../../../../src/kube/client/objects.ts'
+import { createObject, deleteObject, type KubeObject, type Resource } from '../../../../src/kube/client/objects.ts'
 import { callApi } from '../../../../src/kube/client/transport.ts'
 import { type Namespace, NAMESPACES, type Node, NODES } from '../../../../src/kube/resources/core.ts'
 
@@ -219,4 +219,14 @@ export function resource<T extends KubeObject>(
   namespaced = true,
 ): Resource<T> {
   return { group, version, kind, plural, namespaced }
+}
+
+/** Deletes as kubectl does: whatever version the object has by now. */
+export function deleteByHand<T extends KubeObject>(
+  server: ApiServer,
+  resource: Resource<T>,
+  object: KubeObject | undefined,
+): Promise<void> {
+  const { resourceVersion: _version, ...metadata } = (object as KubeObject).metadata
+  return deleteObject(server, resource, { metadata } as T)
 }
