@@ -273,6 +273,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       option('--any-target', 'mount at any absolute path, as without --kubelet-dir').default(false),
       option('--registration-dir <path>', "kubelet's plugins_registry folder: the plugin registers itself there"),
       option('--http <address>', 'serve /healthz, /readyz and /metrics at host:port or :port'),
+      option('--cluster', "carry out StratumCommits of the pod's cluster, and keep its StratumLabels").default(false),
       option('--gc-interval <minutes>', 'how often garbage is collected; 0 for never')
         .default(15)
         .argParser(nonNegative),
