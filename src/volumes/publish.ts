@@ -55,6 +55,7 @@ function planPublish(volumes: Volumes, request: PublishRequest): Plan {
 
 async function publishCommit(volumes: Volumes, plan: Plan, signal: AbortSignal): Promise<void> {
   const { store } = volumes
+  if (plan.spec.ephemeral) await volumes.holders.admit(plan.spec.reference.label, signal)
   using _store = await lockStore(store, 'shared', { signal })
   signal.throwIfAborted()
   const { label, id, tag } = resolveCommit(store, plan.spec.reference)

@@ -25,11 +25,17 @@ export interface DriverOptions {
 export interface HolderArbiter {
   /** Before the first mount of a HEAD. @throws other-holder (with its name), unavailable */
   take(label: Label, signal: AbortSignal): Promise<void>
+  /** Before a namespace reads tags of a label that its name leads to. @throws permission (they are those of an earlier namespace) */
+  admit(label: Label, signal: AbortSignal): Promise<void>
   /** After the HEAD was deleted. */
   release(label: Label): Promise<void>
 }
 
-export const SOLE_HOLDER: HolderArbiter = { take: async () => undefined, release: async () => undefined }
+export const SOLE_HOLDER: HolderArbiter = {
+  take: async () => undefined,
+  admit: async () => undefined,
+  release: async () => undefined,
+}
 
 /** Who is named in the log of a label for what kubelet and the sidecars ask for. */
 export const ACTOR = 'csi'

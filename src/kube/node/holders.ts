@@ -31,6 +31,17 @@ export function createHolders(context: NodeContext, onChange: (label: Label) => 
         log.info({ label, why: error.message }, 'HEAD is held since before')
       }
     },
+    async admit(label, signal) {
+      const { namespace = home } = labelName(label, home) ?? {}
+      if (namespace === home) return // of the library, or nobody else's
+      try {
+        await requireNamespace(context, namespace, signal)
+      } catch (error) {
+        // No namespace is made again while the API server is away.
+        if (!isStratumError(error, 'unavailable')) throw error
+        log.info({ label, why: error.message }, 'the namespace was not looked at')
+      }
+    },
     async release(label) {
       const record = readHolder(store, label)
       if (record === undefined) return
@@ -109,7 +120,7 @@ function otherHolder(label: Label, { namespace, label: short }: LabelName, holde
       'other-holder',
       `HEAD of ${label} was in the store ${holder.storeId} of this node, which is not the one that is here now`,
       {
-        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} says so`,
+        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} --force says so`,
         details: { holder: holder.nodeName, storeId: holder.storeId },
       },
     )

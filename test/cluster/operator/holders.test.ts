@@ -131,13 +131,13 @@ test('a namespace that was deleted and made again inherits nothing unless its ad
     one.cluster.holders.take(parseLabel('team-x/db'), soon()),
     (error: Error & { code: string; hint: string }) => {
       assert.equal(error.code, 'permission')
-      assert.equal(
-        error.hint,
-        `To give them to this one: kubectl annotate namespace team-x stratum.dev/adopt=${first?.metadata.uid}`,
-      )
+      const annotate = `kubectl annotate namespace team-x stratum.dev/adopt=${first?.metadata.uid}`
+      assert.ok(error.hint.includes(annotate), error.hint)
+      assert.match(error.hint, /stratum --store \S+ remove team-x\/web --yes/)
       return true
     },
   )
+  await assert.rejects(one.cluster.holders.admit(parseLabel('team-x/web'), soon()), { code: 'permission' })
   await ask(api, 'team-x', 'theirs', { label: 'web', consistency: 'Live' })
   const refused = await ended(api, 'team-x', 'theirs')
   assert.equal(verdict(refused, 'Ready'), 'False PermissionDenied')
@@ -146,6 +146,19 @@ test('a namespace that was deleted and made again inherits nothing unless its ad
   await one.cluster.holders.take(parseLabel('team-x/web'), soon())
   await ask(api, 'team-x', 'adopted', { label: 'web', consistency: 'Live' })
   assert.equal(verdict(await ended(api, 'team-x', 'adopted'), 'Ready'), 'True Completed')
+})
+
+test('a namespace that was made again begins anew where nothing of the earlier one is left', async () => {
+  await api.createNamespace('team-y')
+  await one.store.importFiles('team-y/web:v1', { f: 'f' })
+  await one.cluster.holders.admit(parseLabel('team-y/web'), soon())
+  await removeNamespace('team-y')
+  await api.createNamespace('team-y')
+  await assert.rejects(one.cluster.holders.admit(parseLabel('team-y/web'), soon()), { code: 'permission' })
+  await assert.rejects(one.cluster.holders.take(parseLabel('team-y/db'), soon()), { code: 'permission' })
+  assert.equal(one.store.run(['remove', 'team-y/web', '--yes']).status, 0)
+  await one.cluster.holders.take(parseLabel('team-y/db'), soon())
+  await one.cluster.holders.admit(parseLabel('team-y/web'), soon())
 })
 
 /** There is no kube-controller-manager here that would do it. */
@@ -163,6 +176,7 @@ test('while the API server is away, HEADs that are held are taken, others are no
   await api.stop()
   await one.cluster.holders.take(held, soon())
   await assert.rejects(one.cluster.holders.take(parseLabel('team-a/new'), soon()), { code: 'unavailable' })
+  await one.cluster.holders.admit(held, soon())
   await one.cluster.holders.release(held)
   await api.start()
   await waitFor('HEAD to be given back', async () => (await holderOf('offline')) === undefined)
