@@ -128,7 +128,6 @@ async function intend(
   const { name, parameters, requiredBytes, claim } = request
   const wishes = claim === undefined ? undefined : await claims.read(claim, signal)
   const source = request.source ?? sourceWished(claim, wishes?.from)
-  if (source?.kind === 'reference') await volumes.holders.admit(parseReference(source.reference).label, signal)
   requireCapacity(store, request)
   const labels = labelsFor(name, claim, wishes ?? { uid: undefined, label: undefined, from: undefined })
   const record = {

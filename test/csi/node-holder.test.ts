@@ -7,7 +7,7 @@ import { publishVolume } from '../../src/volumes/publish.ts'
 import type { PublishRequest } from '../../src/volumes/publish-request.ts'
 import { openVolumes } from '../../src/volumes/recover.ts'
 import { unpublishVolume } from '../../src/volumes/unpublish.ts'
-import { type HolderArbiter, SOLE_HOLDER } from '../../src/volumes/volumes.ts'
+import type { HolderArbiter } from '../../src/volumes/volumes.ts'
 import { createTestStore } from '../support/store.ts'
 
 /** Where no kubelet is, any target is taken; and a HEAD that another node holds is not mounted. */
@@ -27,8 +27,8 @@ test('a HEAD that another node holds is not mounted here, its tags are', async (
       asked.push(label)
       throw new StratumError('other-holder', `${label} is held by node-2`)
     },
-    admit: async () => undefined,
     release: async () => undefined,
+    requireNamespace: async () => undefined,
   }
   const driver = { name: 'd', nodeId: 'n', kubeletDir: undefined, headsDir: `${store.scratch}/heads` }
   const volumes = await openVolumes(store.store, driver, holders)
@@ -42,35 +42,13 @@ test('a HEAD that another node holds is not mounted here, its tags are', async (
   assert.ok(!readMounts().some(({ mountpoint }) => mountpoint === target))
 })
 
-test('a pod of a namespace that was made again does not get the tags of the one before by an inline volume', async () => {
-  const store = createTestStore()
-  await store.importFiles('team-a/web:v1', { file: 'secret' })
-  const asked: string[] = []
-  const holders: HolderArbiter = {
-    ...SOLE_HOLDER,
-    async admit(label) {
-      asked.push(label)
-      throw new StratumError('permission', 'they belong to an earlier namespace')
-    },
-  }
-  const driver = { name: 'd', nodeId: 'n', kubeletDir: undefined, headsDir: `${store.scratch}/heads` }
-  const volumes = await openVolumes(store.store, driver, holders)
-  const target = `${store.scratch}/target`
-  const inline = {
-    label: 'web',
-    tag: 'v1',
-    'csi.storage.k8s.io/ephemeral': 'true',
-    'csi.storage.k8s.io/pod.namespace': 'team-a',
-    'csi.storage.k8s.io/pod.name': 'p',
-    'csi.storage.k8s.io/pod.uid': '11111111-1111-1111-1111-111111111111',
-  }
-  await assert.rejects(publishVolume(volumes, requestFor(target, inline), NEVER), { code: 'permission' })
-  assert.deepEqual(asked, ['team-a/web'])
-  assert.equal(fs.existsSync(target), false)
-})
-
 test('the name of a node is a topology value', async () => {
   const store = createTestStore()
   const driver = { name: 'd', nodeId: 'n'.repeat(64), kubeletDir: undefined, headsDir: `${store.scratch}/heads` }
-  await assert.rejects(openVolumes(store.store, driver, SOLE_HOLDER), { code: 'usage' })
+  const holders: HolderArbiter = {
+    take: async () => undefined,
+    release: async () => undefined,
+    requireNamespace: async () => undefined,
+  }
+  await assert.rejects(openVolumes(store.store, driver, holders), { code: 'usage' })
 })

@@ -97,26 +97,10 @@ test('a label whose HEAD another node holds is not taken; one that a failed call
     async take(label) {
       if (label === 'team-a/data') throw new StratumError('other-holder', 'node-2 holds it')
     },
-    admit: async () => undefined,
     release: async label => void released.push(label),
+    requireNamespace: async () => undefined,
   })
   const { record } = await createFor(volumes, { uid: 'abcdef01-2' })
   assert.equal(record.label, 'team-a/data-abcdef01')
   assert.deepEqual(released, [])
-})
-
-test('labels of an earlier namespace of that name cannot be begun with', async () => {
-  const store = createTestStore()
-  await store.importFiles('team-a/base:v1', { file: 'secret' })
-  const asked: string[] = []
-  const volumes = await open(store, {
-    ...SOLE_HOLDER,
-    async admit(label) {
-      asked.push(label)
-      throw new StratumError('permission', 'they belong to an earlier namespace')
-    },
-  })
-  await assert.rejects(createFor(volumes, { from: 'base:v1' }), error => isStratumError(error, 'permission'))
-  assert.deepEqual(asked, ['team-a/base'])
-  assert.deepEqual(allVolumes(store.store), [])
 })

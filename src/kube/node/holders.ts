@@ -13,6 +13,8 @@ import type { NodeContext } from './node-context.ts'
 
 const TRIES_MAX = 8
 const RETRY_MS = 50
+/** kubelet waits for two minutes; a HEAD that is held is mounted long before, whatever the API server does. */
+const ASK_LIMIT_MS = 5_000
 
 /**
  * One HEAD, one holder: the StratumLabel's status names the store, which takes it by compare-and-swap before the first mount. What this store holds it
@@ -31,16 +33,8 @@ export function createHolders(context: NodeContext, onChange: (label: Label) => 
         log.info({ label, why: error.message }, 'HEAD is held since before')
       }
     },
-    async admit(label, signal) {
-      const { namespace = home } = labelName(label, home) ?? {}
-      if (namespace === home) return // of the library, or nobody else's
-      try {
-        await requireNamespace(context, namespace, signal)
-      } catch (error) {
-        // No namespace is made again while the API server is away.
-        if (!isStratumError(error, 'unavailable')) throw error
-        log.info({ label, why: error.message }, 'the namespace was not looked at')
-      }
+    async requireNamespace(namespace, signal) {
+      if (namespace !== home) await requireNamespace(context, namespace, signal)
     },
     async release(label) {
       const record = readHolder(store, label)
@@ -103,7 +97,7 @@ export async function ensureObject(
   signal?: AbortSignal,
 ): Promise<StratumLabel> {
   for (let tries = 1; ; tries++) {
-    const object = await getObject(server, STRATUM_LABELS, { namespace, name }, { signal })
+    const object = await getObject(server, STRATUM_LABELS, { namespace, name }, { signal, limitMs: ASK_LIMIT_MS })
     if (object !== undefined) return object
     try {
       return await createObject(server, STRATUM_LABELS, { metadata: { namespace, name }, spec: { label } }, { signal })
