@@ -8,7 +8,7 @@ import { createObject, type KubeObject, patchObject, type Resource } from '../..
 import { FINALIZER, STRATUM_COMMITS, STRATUM_LABELS } from '../../../src/kube/resources/stratum.ts'
 import { waitFor } from '../support/wait.ts'
 import { HOME, startApi } from './support/api.ts'
-import { ask, ended, startNode, until, verdict } from './support/node-lab.ts'
+import { ask, ended, request, startNode, verdict } from './support/node-lab.ts'
 
 /**
  * What the operator costs, by hand: `node test/cluster/operator/measure.ts [requests] [labels]`. Memory of the controller with many objects, time from
@@ -57,7 +57,14 @@ await multiply('stratumcommits', 'request-0', Number(requests), ({ spec }, i) =>
 const controller = await startController()
 // It answers when it has read everything.
 await ask(api, 'team-a', 'unknown', { label: 'unknown', deadlineSeconds: 86_400 })
-await until(api, 'team-a', 'unknown', object => verdict(object, 'Accepted') === 'False UnknownLabel')
+await waitFor(
+  'the controller',
+  async () => {
+    const object = await request(api, 'team-a', 'unknown')
+    return object !== undefined && verdict(object, 'Accepted') === 'False UnknownLabel'
+  },
+  { limitSeconds: 900 },
+)
 await sleep(20_000)
 console.log(`controller with ${requests} requests and ${labels} labels: ${memoryMiB(controller.pid)} MiB resident`)
 const before = await metric(controller.port, 'stratum_api_requests_total')
