@@ -38,6 +38,9 @@ export interface StandingStill {
   readonly readOnlyMount: string
 }
 
+/** The boot of a HEAD whose head.toml was written anew: it may be mounted, or not. */
+export const UNKNOWN_BOOT = 'unknown'
+
 /** What HEAD changed against its base, as last counted. */
 export interface ChangeCounts {
   readonly added: number
