@@ -2,13 +2,13 @@ import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { bootId } from '../host/boot.ts'
 import { exchange } from '../host/descriptors.ts'
-import { exists, makeDirectory, rename, syncDirectory, syncFileSystem } from '../host/files.ts'
+import { exists, makeDirectory, rename, syncDirectory } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
-import { createPair, isSameMark, type PairMark, readMark } from './pair.ts'
+import { createPair, isSameMark, type PairMark, readMark, syncPair } from './pair.ts'
 import { mayBeMounted } from './unclean.ts'
 
 /**
@@ -26,7 +26,8 @@ export function prepareNext(store: Store, label: Label, head: HeadRecord, to: Co
   makeDirectory(paths.next(store, label), 0o700)
   const mark: PairMark = { base: to, generation: head.generation + 1 }
   createPair(paths.next(store, label), mark, openImageRoot(store, to))
-  syncFileSystem(store.path)
+  syncPair(paths.next(store, label))
+  syncDirectory(paths.label(store, label))
   return mark
 }
 

@@ -16,7 +16,14 @@ import { commitVolume, DEADLINE_MS, MAX_PAUSE_MS } from './commit-volume.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
 import type { SnapshotParameters } from './volume-parameters.ts'
 import type { NamespacedName, SnapshotId, VolumeId } from './volume-record.ts'
-import { readSnapshot, readVolume, removeSnapshotRecord, snapshotIdFor, writeSnapshot } from './volume-store.ts'
+import {
+  intendSnapshot,
+  readSnapshot,
+  readVolume,
+  removeSnapshotRecord,
+  snapshotIdFor,
+  writeSnapshot,
+} from './volume-store.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
 
 export interface SnapshotRequest {
@@ -90,7 +97,7 @@ function intend(
     ...parameters,
     request: requester,
   }
-  writeSnapshot(store, record)
+  intendSnapshot(store, record)
   return record
 }
 
