@@ -52,7 +52,7 @@ export async function takeSnapshot(
   if (existing !== undefined) requireSame(existing, request)
   if (existing?.state === 'ready') return existing
   try {
-    return await finish(volumes, existing ?? intend(store, id, request), signal)
+    return await finish(volumes, existing ?? intend(store, id, request), existing === undefined, signal)
   } catch (error) {
     const failure = toStratumError(error, `taking the snapshot ${quote(request.name)}`)
     if (signal.aborted) throw failure // whoever gave up comes again
@@ -101,10 +101,17 @@ function intend(
   return record
 }
 
-/** A tag that is there is the one that a call before made. */
-async function finish(volumes: Volumes, record: SnapshotRecord, signal: AbortSignal): Promise<SnapshotRecord> {
+/** A tag that is there is the one that a call before made, which may have been cut off. */
+async function finish(
+  volumes: Volumes,
+  record: SnapshotRecord,
+  isNew: boolean,
+  signal: AbortSignal,
+): Promise<SnapshotRecord> {
   const { store } = volumes
-  const { commit, created } = (await findMade(volumes, record, signal)) ?? (await commitFor(volumes, record, signal))
+  const mayBeMade = !isNew || readTag(store, record.label, record.tag) !== undefined
+  const made = mayBeMade ? await findMade(volumes, record, signal) : undefined
+  const { commit, created } = made ?? (await commitFor(volumes, record, signal))
   const ready: SnapshotRecord = { ...record, state: 'ready', commit, created }
   writeSnapshot(store, ready)
   return ready
