@@ -32,7 +32,7 @@ export interface Image {
 
 const ARENA_BYTES_MAX = 2 ** 32 - 8
 /** A smaller arena is not shared: V8 does not count shared memory as its own, and a daemon that reads many images would keep them all. */
-const SHARED_BYTES = 16 << 20
+const SHARED_BYTES = 32 << 20
 
 /** @throws unsupported for more than 4 GiB: node numbers and name offsets have 32 bits */
 export function createArena(bytes: number): Arena {

@@ -31,7 +31,7 @@ export interface VolumeCommit {
 }
 
 /** The memory of such a tree is shared between threads, and stays until it is asked for. */
-const LARGE_IMAGE_BYTES = 12 << 20
+const LARGE_IMAGE_BYTES = 24 << 20
 
 export const MAX_PAUSE_MS = 1000
 export const DEADLINE_MS = 60_000
