@@ -1,5 +1,12 @@
-import { isDirectoryMode, isUnchangedAt } from '../host/stat.ts'
-import type { ScannedNode } from './scan-layer.ts'
+import { isDirectoryMode, isUnchangedAt, type Stat } from '../host/stat.ts'
+
+/** A name as an earlier scan found it. */
+export interface Seen<N> {
+  readonly stat: Stat
+  /** Of a directory: its ctime lies before the probe. */
+  readonly settled: boolean
+  readonly children: ReadonlyMap<string, N> | undefined
+}
 
 /** A directory of an earlier scan in which something has to be looked at more closely. */
 export interface Looked {
@@ -10,11 +17,11 @@ export interface Looked {
 }
 
 /** A directory that is not in it is as it was, with all that is below. */
-export type Findings = ReadonlyMap<ScannedNode, Looked>
+export type Findings<N> = ReadonlyMap<N, Looked>
 
-interface LookOptions {
+interface LookOptions<N> {
   /** Whether a file that looks as it did is as it was. */
-  trust(node: ScannedNode): boolean
+  trust(node: N): boolean
   /** Called before every look; may throw. */
   beforeEach(): void
 }
@@ -26,9 +33,13 @@ interface LookOptions {
  * If a directory on the way was exchanged, a path leads elsewhere. But then the look finds the very inode with the very times that was
  * there before, or it is no match; and the directory on the way was looked at as well.
  */
-export function lookAgain(directory: number, root: ScannedNode, { trust, beforeEach }: LookOptions): Findings {
-  const findings = new Map<ScannedNode, Looked>()
-  const holds = (node: ScannedNode, path: string): boolean => {
+export function lookAgain<N extends Seen<N>>(
+  directory: number,
+  root: N,
+  { trust, beforeEach }: LookOptions<N>,
+): Findings<N> {
+  const findings = new Map<N, Looked>()
+  const holds = (node: N, path: string): boolean => {
     beforeEach()
     const isSame = isUnchangedAt(directory, path === '' ? '.' : path, node.stat)
     if (!isDirectoryMode(node.stat.mode)) return isSame && trust(node)

@@ -68,7 +68,7 @@ interface Place {
   /** Of what is inside. */
   readonly path: string
   readonly before: ScannedNode | undefined
-  readonly findings: Findings
+  readonly findings: Findings<ScannedNode>
 }
 
 /** One name that is being looked at. */
@@ -80,7 +80,7 @@ interface Name {
 }
 
 const INDEX = 'index'
-const NOTHING_KNOWN: Findings = new Map()
+const NOTHING_KNOWN: Findings<ScannedNode> = new Map()
 const LOOK_AT_CLOCK_EVERY = 32
 
 /**
@@ -117,7 +117,7 @@ async function scanRoot(scan: Scan, path: string, before: ScannedNode | undefine
   }
 }
 
-function findChanges(scan: Scan, directory: number, before: ScannedNode): Findings {
+function findChanges(scan: Scan, directory: number, before: ScannedNode): Findings<ScannedNode> {
   return lookAgain(directory, before, {
     trust: node => isTrusted(scan, node),
     beforeEach: () => refuseToBeLate(scan),
@@ -179,7 +179,11 @@ function scanFile(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNo
   return node
 }
 
-async function scanSubdirectory(scan: Scan, place: Name, findings: Findings): Promise<ScannedNode | undefined> {
+async function scanSubdirectory(
+  scan: Scan,
+  place: Name,
+  findings: Findings<ScannedNode>,
+): Promise<ScannedNode | undefined> {
   const { parent, name, path, before } = place
   checkDepth(path)
   const fd = unlessGone(scan, place, () => openDirectoryAt(parent.fd, name))
