@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cluster, get, type KubeObject, kubectl, list, nodeNamed } from './support/cluster.ts'
 import { askForCommit, waitForCommit } from './support/commits.ts'
+import { DRIVER_REPOSITORY } from './images/driver.ts'
+import { sidecarImage } from './images/small.ts'
 import { onNode } from './machine/node.ts'
 import { pluginOn, stratum } from './support/driver.ts'
 import {
@@ -145,6 +149,39 @@ test('uninstalling removes everything but the data', async () => {
   assert.match(await onNode(cluster, nodeNamed(NODE), 'ls', ['/var/lib/stratum']), /objects/)
   await kubectl('delete', 'crd', ...CRDS, '--timeout=120s') // kept, as docs/kubernetes/uninstall.md says
 })
+
+test('kustomize installs the same, a second apply would change nothing, and it is gone again', async () => {
+  const folder = writeKustomization()
+  await kubectl('apply', '--server-side', '--kustomize', folder)
+  for (const each of ['daemonset/stratum-node', 'deployment/stratum-controller'])
+    await kubectl('rollout', 'status', each, '--namespace', NAMESPACE, '--timeout=180s')
+  await kubectl('diff', '--server-side', '--kustomize', folder) // fails where there is a difference
+  const pod = await startPod({ volumes: { '/data': claim(volume) } })
+  await pod.sh('test -s /data/log')
+  await pod.delete()
+  await kubectl('delete', '--kustomize', folder, '--timeout=180s')
+})
+
+/** What docs/kubernetes/install.md says to write, with images that the nodes have. */
+function writeKustomization(): string {
+  const folder = path.join(cluster.folder, 'kustomize')
+  fs.mkdirSync(folder, { recursive: true })
+  const deploy = path.relative(fs.realpathSync(folder), path.resolve(CURRENT.chart, '../../deploy'))
+  const sidecar = (name: string): object => {
+    const [newName, newTag] = sidecarImage(name).split(':')
+    return { name: `registry.k8s.io/sig-storage/${name}`, newName, newTag }
+  }
+  const kustomization = {
+    resources: [`${deploy}/base`],
+    components: [`${deploy}/snapshots`],
+    images: [
+      { name: 'set-the-image.invalid/stratum', newName: DRIVER_REPOSITORY, newTag: CURRENT.tag },
+      ...['csi-provisioner', 'csi-snapshotter'].map(sidecar),
+    ],
+  }
+  fs.writeFileSync(path.join(folder, 'kustomization.yaml'), JSON.stringify(kustomization))
+  return folder
+}
 
 test('a release that is installed from nothing finds the data, and helm test passes', async () => {
   await installChart('install', CURRENT)
