@@ -184,7 +184,9 @@ function writeKustomization(): string {
 }
 
 test('a release that is installed from nothing finds the data, and helm test passes', async () => {
-  await installChart('install', CURRENT)
+  const notes = await installChart('install', CURRENT)
+  assert.match(notes, /storageClassName: stratum[^]*VolumeSnapshots need[^]*--enable-distributed-snapshotting/)
+  assert.doesNotMatch(notes, /WARNING/)
   await assertRuns(CURRENT)
   const output = await helm('test', RELEASE, '--timeout', '4m')
   assert.match(output, /Phase:\s+Succeeded/)
