@@ -148,6 +148,29 @@ test('a namespace that was deleted and made again inherits nothing unless its ad
   assert.equal(verdict(await ended(api, 'team-x', 'adopted'), 'Ready'), 'True Completed')
 })
 
+test('while the API server is away, namespaces are what they were: known, refused or unknown', async () => {
+  await api.createNamespace('team-y')
+  const owns = (node: typeof one, name: string): Promise<void> => node.cluster.holders.requireNamespace(name, soon())
+  await owns(two, 'team-a')
+  await owns(two, 'team-y')
+  await owns(two, HOME)
+  await removeNamespace('team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'not-found' })
+  await api.createNamespace('team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission', message: /belong to an earlier namespace/ })
+  await owns(one, 'team-y') // this store has nothing of the first one
+  await api.stop()
+  await owns(two, 'team-a')
+  await owns(one, 'team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission', hint: /stratum.dev\/adopt=/ })
+  await assert.rejects(owns(two, 'team-z'), { code: 'unavailable', message: /whose the labels of team-z\/ are/ })
+  await api.start()
+  const { uid } = (await getObject(api.admin, NAMESPACES, { name: 'team-a' }))?.metadata ?? {}
+  const annotations = { 'stratum.dev/adopt': uid }
+  await patchObject(api.admin, NAMESPACES, { name: 'team-y' }, { metadata: { annotations } })
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission' }, 'adopting another one changes nothing')
+})
+
 /** There is no kube-controller-manager here that would do it. */
 async function removeNamespace(name: string): Promise<void> {
   for (const object of ['stratumlabels', 'stratumcommits']) await api.kubectl(['delete', object, '--all', '-n', name])
