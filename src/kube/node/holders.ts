@@ -114,7 +114,7 @@ function otherHolder(label: Label, { namespace, label: short }: LabelName, holde
       'other-holder',
       `HEAD of ${label} was in the store ${holder.storeId} of this node, which is not the one that is here now`,
       {
-        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} says so`,
+        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} --force says so`,
         details: { holder: holder.nodeName, storeId: holder.storeId },
       },
     )

@@ -1,5 +1,9 @@
 import { StratumError } from '../../errors/stratum-error.ts'
-import { makeDirectory, readTextIfExists, replaceFile, syncDirectory } from '../../host/files.ts'
+import { exists, makeDirectory, readTextIfExists, replaceFile, syncDirectory } from '../../host/files.ts'
+import type { Label } from '../../names/label.ts'
+import { toUser } from '../../names/text.ts'
+import { commitsOf } from '../../refs/resolve.ts'
+import { listLabels } from '../../refs/tags.ts'
 import { paths, type Store } from '../../store/layout.ts'
 import { statusOf } from '../client/api-error.ts'
 import { getObject } from '../client/objects.ts'
@@ -24,7 +28,7 @@ const fileOf = (store: Store, name: string): string => `${folder(store)}/${name}
 
 /**
  * The UID of the namespace that labels of this name belong to. The first one that the store meets is remembered: a namespace that was deleted and made
- * again inherits nothing. While the API server is away, what it said last counts. @throws permission (another one), not-found, unavailable
+ * again inherits nothing, and begins anew where nothing is left to inherit. While the API server is away, what it said last counts. @throws permission (another one), not-found, unavailable
  */
 export async function requireNamespace(
   { server, store, log }: NodeContext,
@@ -44,9 +48,9 @@ export async function requireNamespace(
   const { uid } = namespace.metadata
   const known = readKnown(store, name)
   if (known?.owner === uid) return uid
-  if (known !== undefined && known.owner !== adopted(namespace)) {
+  if (known !== undefined && known.owner !== adopted(namespace) && leftIn(store, name) !== undefined) {
     if (known.other !== uid) writeKnown(store, name, { ...known, other: uid })
-    throw foreign(name, known)
+    throw foreign(store, name, known)
   }
   writeKnown(store, name, { owner: uid, other: undefined })
   return uid
@@ -63,16 +67,26 @@ function lastKnown(store: Store, name: string, cause: unknown): string {
         cause,
       },
     )
-  if (known.other !== undefined) throw foreign(name, known)
+  if (known.other !== undefined) throw foreign(store, name, known)
   return known.owner
 }
 
-function foreign(name: string, { owner }: Known): StratumError {
+/** A label of the namespace through which somebody's data can be reached. */
+function leftIn(store: Store, name: string): Label | undefined {
+  return listLabels(store).find(
+    label => label.startsWith(`${name}/`) && (commitsOf(store, label).length > 0 || exists(paths.upper(store, label))),
+  )
+}
+
+function foreign(store: Store, name: string, { owner }: Known): StratumError {
+  const left = leftIn(store, name) ?? `${name}/…`
+  const give = `To give them to this one: kubectl annotate namespace ${name} ${ADOPT}=${owner}`
+  const remove = `To do without them, remove them on this node: stratum --store ${toUser(store.path)} remove ${left} --yes`
   return new StratumError(
     'permission',
     `the labels of ${name}/ belong to an earlier namespace of that name (${owner})`,
     {
-      hint: `To give them to this one: kubectl annotate namespace ${name} ${ADOPT}=${owner}`,
+      hint: `${give}. ${remove}`,
       details: { namespace: name, earlier: owner },
     },
   )
