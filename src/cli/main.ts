@@ -15,7 +15,7 @@ export async function main(argv: readonly string[], tool = stratumTool(COMMANDS)
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)
-  const program = createProgram({ ...tool, commands: commandsFor(argv, tool.commands) }, VERSION, {
+  const program = createProgram(tool, VERSION, {
     configure: async command => (tool.isConfigured ? applyConfig(command, await readConfig()) : undefined),
     async call(spec, args, options) {
       status = await call(spec, args, options)
@@ -38,11 +38,6 @@ export async function main(argv: readonly string[], tool = stratumTool(COMMANDS)
     if (parsing === 'done') return 0
     return printError(command ?? '', parsing, { json: wantsJson, quiet: false }, process)
   }
-}
-
-/** The parser is made for what is called; for all commands only where help or a suggestion may need them. */
-function commandsFor([first, ...rest]: readonly string[], all: readonly CommandSpec[]): readonly CommandSpec[] {
-  return all.some(({ name }) => name === first) ? all.filter(({ name }) => name === first || rest.includes(name)) : all
 }
 
 /** `stratum log app | head` ends when head does. What cannot be written for another reason, to a full disk, is an error. */

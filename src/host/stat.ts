@@ -124,7 +124,7 @@ function call(directory: number, path: Buffer, flags: number, shown: string | un
     blocks: Number(u64[6]),
     mtimeSeconds: Number(BigInt.asIntN(64, u64[14])),
     mtimeNanoseconds: u32[30],
-    ctime: BigInt.asIntN(64, u64[12]) * 1_000_000_000n + BigInt(u32[26]),
+    ctime: ctimeInBuffer(),
     device: ((u32[33] & 0xff) | ((u32[32] & 0xfff) << 8) | ((u32[33] & 0xfff00) << 12)) >>> 0,
     fileSystem: u32[34] * 2 ** 20 + u32[35],
     mountId: u64[18],
@@ -148,6 +148,28 @@ export function sameState(a: Stat, b: Stat): boolean {
     a.mode === b.mode &&
     a.fileSystem === b.fileSystem
   )
+}
+
+/**
+ * Whether a name below an open directory still is what it was: `sameState` of a new look, without making anything of it. False as well
+ * where the look fails.
+ */
+export function isUnchangedAt(directory: number, path: string, before: Stat): boolean {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
+  if (statx(directory, cString(path), flags, STATX_BASIC_STATS, buffer) !== 0) return false
+  return (
+    u64[4] === before.inode &&
+    Number(u64[5]) === before.size &&
+    ctimeInBuffer() === before.ctime &&
+    u32[30] === before.mtimeNanoseconds &&
+    Number(BigInt.asIntN(64, u64[14])) === before.mtimeSeconds &&
+    (u32[7] & 0xffff) === before.mode &&
+    u32[34] * 2 ** 20 + u32[35] === before.fileSystem
+  )
+}
+
+function ctimeInBuffer(): bigint {
+  return BigInt.asIntN(64, u64[12]) * 1_000_000_000n + BigInt(u32[26])
 }
 
 export function sameMtime(a: Stat, b: Stat): boolean {

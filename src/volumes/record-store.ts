@@ -60,7 +60,7 @@ export function parseId<Record extends AnyRecord>(
   const [, prefix, digits] = ID.exec(text) ?? []
   if (prefix !== kind.prefix) return undefined
   if (digits === storeDigits(store)) return text
-  throw new StratumError('wrong-node', `${kind.noun} ${quote(text)} is of another node's store`)
+  throw new StratumError('wrong-node', `${kind.noun} ${quote(text)} is of another store`)
 }
 
 /** Undefined if there is none. @throws integrity if the file is damaged */
