@@ -90,6 +90,17 @@ export function replaceFile(
   if (durable === true) syncDirectory(parentOf(path))
 }
 
+/** Writes a whole file over the old one, which may be left torn or lost: only for what its readers can tell and do without. */
+export function overwriteFile(path: string, text: string): void {
+  step('create')
+  const descriptor = fs.openSync(nodePath(path), 'w', 0o600)
+  try {
+    writeAll(descriptor, Buffer.from(text))
+  } finally {
+    fs.closeSync(descriptor)
+  }
+}
+
 /** Names of files that are being written begin so; no label, tag or other name of the store does. */
 export const TEMPORARY_PREFIX = '.new-'
 
