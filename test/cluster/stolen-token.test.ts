@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { before, test } from 'node:test'
-import { files } from './machine/layout.ts'
+import type { ApiServer } from '../../src/kube/client/api-server.ts'
+import { patchObject } from '../../src/kube/client/objects.ts'
+import { STRATUM_COMMITS, STRATUM_LABELS } from '../../src/kube/resources/stratum.ts'
+import { CONTROL_PLANE_ADDRESS, files } from './machine/layout.ts'
 import { run } from './machine/run.ts'
 import { KUBERNETES, programPath } from './programs/programs.ts'
 import { cluster, get, kubectl, unique } from './support/cluster.ts'
@@ -19,7 +22,12 @@ before(ensureInstalled)
 
 const [HERE, THERE] = cluster.nodes.map(node => node.name)
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token'
-type Thief = (...args: string[]) => Promise<string>
+
+interface Thief {
+  kubectl(...args: string[]): Promise<string>
+  /** For subresources: kubectl wants to read them first, which nobody may. */
+  readonly server: ApiServer
+}
 
 async function steal(node: string): Promise<Thief> {
   const { metadata } = await pluginOn(node)
@@ -29,7 +37,11 @@ async function steal(node: string): Promise<Thief> {
   config.users[0].user = { token }
   const file = path.join(cluster.folder, `thief-${node}.kubeconfig`)
   fs.writeFileSync(file, JSON.stringify(config))
-  return (...args) => run(programPath(KUBERNETES, 'kubectl'), ['--kubeconfig', file, ...args])
+  const ca = fs.readFileSync(files.certificate(cluster, 'ca'), 'utf8')
+  return {
+    kubectl: (...args) => run(programPath(KUBERNETES, 'kubectl'), ['--kubeconfig', file, ...args]),
+    server: { address: { host: CONTROL_PLANE_ADDRESS, port: 443 }, ca, token: () => token },
+  }
 }
 
 test("the token of one node's plugin does nothing to what is another's", async () => {
@@ -39,20 +51,13 @@ test("the token of one node's plugin does nothing to what is another's", async (
   await waitFor('the holder', async () => (await get('stratumlabel', label)).status?.holder?.nodeName === THERE)
   const { spec } = await get('pvc', label)
   const thief = await steal(HERE)
-  assert.match(await thief('auth', 'whoami', '-o', 'yaml'), new RegExp(HERE), 'the token names its node')
+  assert.match(await thief.kubectl('auth', 'whoami', '-o', 'yaml'), new RegExp(HERE), 'the token names its node')
   const patch = (...args: string[]): string[] => ['patch', '--namespace', 'default', '--type', 'merge', ...args]
-  const holder = JSON.stringify({ status: { holder: { nodeName: HERE, storeId: 's' } } })
   const attempts: [string, RegExp, string[]][] = [
     ['reads secrets', /cannot list resource "secrets"/, ['get', 'secrets', '--all-namespaces']],
     ['lists pods', /cannot list resource "pods"/, ['get', 'pods']],
     ['deletes a pod', /cannot delete resource "pods"/, ['delete', 'pod', pod.name, '--wait=false']],
     ['deletes a volume', /may only touch/, ['delete', 'pv', spec.volumeName, '--wait=false']],
-    ['takes HEAD', /cannot take HEAD/, patch('stratumlabel', label, '--subresource=status', '-p', holder)],
-    [
-      'answers a request in the name of another',
-      /signs with its name/,
-      patch('scm', request, '--subresource=status', '-p', JSON.stringify({ status: { nodeName: THERE } })),
-    ],
     [
       'selects a node for a claim',
       /none that is for another node|may only select itself|only annotate claims/,
@@ -60,7 +65,13 @@ test("the token of one node's plugin does nothing to what is another's", async (
     ],
     ['asks for another token', /cannot create resource "serviceaccounts\/token"/, ['create', 'token', 'default']],
   ]
-  for (const [what, refusal, args] of attempts) await assert.rejects(thief(...args), refusal, what)
+  for (const [what, refusal, args] of attempts) await assert.rejects(thief.kubectl(...args), refusal, what)
+  const status = { subresource: 'status' } as const
+  const [labelKey, requestKey] = [label, request].map(name => ({ namespace: 'default', name }))
+  const holder = { status: { holder: { nodeName: HERE, storeId: 's' } } }
+  await assert.rejects(patchObject(thief.server, STRATUM_LABELS, labelKey, holder, status), /cannot take HEAD/)
+  const signed = { status: { nodeName: THERE } }
+  await assert.rejects(patchObject(thief.server, STRATUM_COMMITS, requestKey, signed, status), /signs with its name/)
   await pod.sh('true')
   await pod.delete()
   await kubectl('delete', 'scm', request, '--timeout=60s')
