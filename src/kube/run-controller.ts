@@ -96,7 +96,7 @@ async function lead(
   }
   await using world = openWorld(options, timing?.goneAfterMs ?? GONE_AFTER_MS)
   await Promise.race([synced(world), once(signal, 'abort')])
-  const snapshots = watchSnapshots(context, signal)
+  const snapshots = watchSnapshots(context, world, signal)
   while (!signal.aborted) {
     measure(context, world)
     await sleep(MEASURE_MS, undefined, { signal }).catch(() => undefined)

@@ -52,7 +52,7 @@ async function isOurs({ server }: ControllerContext, { spec }: Claim, signal: Ab
   const { storageClassName: name } = spec
   if (!name) return false
   const storageClass = await getObject(server, STORAGE_CLASSES, { name }, { signal })
-  return storageClass?.provisioner === DRIVER_NAME && storageClass.volumeBindingMode === 'WaitForFirstConsumer'
+  return storageClass?.provisioner === DRIVER_NAME
 }
 
 async function findNode(
