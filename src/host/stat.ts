@@ -96,10 +96,18 @@ export function mountNumberAt(path: string): bigint | undefined {
 const statfs = libc.func('int statfs(void *path, void *buffer)')
 const statfsBuffer = Buffer.alloc(256)
 const FSID_OFFSET = 56
+const FLAGS_OFFSET = 80
+const ST_RDONLY = 1
 
 /** The kernel's number of the file system that a path leads to, symlinks followed; undefined where it cannot be told. */
 export function fileSystemIdOf(path: string): bigint | undefined {
   return statfs(cString(path), statfsBuffer) === 0 ? statfsBuffer.readBigUInt64LE(FSID_OFFSET) : undefined
+}
+
+/** Whether nothing can be written where a path leads to, for its mount or its superblock is read-only; undefined where it cannot be told. */
+export function isReadOnlyAt(path: string): boolean | undefined {
+  if (statfs(cString(path), statfsBuffer) !== 0) return undefined
+  return (statfsBuffer.readUInt32LE(FLAGS_OFFSET) & ST_RDONLY) !== 0
 }
 
 /** Undefined where nothing is. */
