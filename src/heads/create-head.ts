@@ -12,7 +12,10 @@ import { createPair } from './pair.ts'
 export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {
   clearHalfMade(store, label)
   makeDirectory(paths.label(store, label))
-  createPair(paths.label(store, label), { base, generation: 1 }, openImageRoot(store, base))
+  createPair(paths.upper(store, label), paths.work(store, label), {
+    mark: { base, generation: 1 },
+    base: openImageRoot(store, base),
+  })
   syncFileSystem(store.path)
   const head: HeadRecord = {
     base,

@@ -19,13 +19,12 @@ export interface PairMark {
 /** Hidden through the mount, as all of overlayfs' own xattrs are. */
 const MARK = 'trusted.overlay.stratum'
 
-/** Makes an empty pair in a folder. The upperdir looks like the root of its base, or the first commit would change it. */
-export function createPair(folder: string, mark: PairMark, base: Image): void {
-  for (const name of ['head', 'work']) {
-    makeDirectory(`${folder}/${name}`, 0o700)
-    setXattr(`${folder}/${name}`, MARK, `${mark.base} ${mark.generation}`)
+/** Makes an empty pair. The upperdir looks like the root of its base, or the first commit would change it. */
+export function createPair(upper: string, work: string, { mark, base }: { mark: PairMark; base: Image }): void {
+  for (const path of [upper, work]) {
+    makeDirectory(path, 0o700)
+    setXattr(path, MARK, `${mark.base} ${mark.generation}`)
   }
-  const upper = `${folder}/head`
   const inode = readInode(base, base.root, createInode())
   setOwnerAndMode(upper, inode.uid, inode.gid, inode.mode & 0o7777)
   for (const [name, value] of userXattrs(base, base.root, inode)) setXattr(upper, escapeXattrName(name), value)
