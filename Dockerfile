@@ -15,6 +15,8 @@ COPY bin bin
 COPY proto proto
 COPY src src
 RUN npm run -s build && npm prune --omit=dev --no-save --loglevel=error && rm -rf src tsconfig*.json package-lock.json .npmrc
+# A third of Node's package is headers for compiling add-ons.
+RUN rm -rf node_modules/node-linux-*/include node_modules/node-linux-*/share
 # Compiled code is kept in the image, for it cannot be written where the root file system is read-only.
 RUN bin/stratum --version > /dev/null && bin/stratum init --help > /dev/null
 

@@ -24,7 +24,7 @@ packages() {
 }
 case ${1:-} in
   --test) packages acl attr btrfs-progs e2fsprogs fsverity python3 python3-jsonschema skopeo strace tar util-linux xfsprogs zstd ;;
-  --cluster) packages buildah busybox-static containerd containernetworking-plugins debootstrap iproute2 iptables openssl runc tini util-linux ;;
+  --cluster) packages buildah busybox-static containerd containernetworking-plugins debootstrap iproute2 iptables lua5.1 openssl runc tini util-linux ;;
   --bench) packages borgbackup git ostree restic tar time util-linux zstd ;;
 esac
 if [ -n "${missing:-}" ]; then

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { buildTree, LIKE_USR_SHARE } from '../data.ts'
+import { benchHeads } from './heads.ts'
 import { buildProgram, createMount, type Driver, type Mount, program, startDriver } from './driver.ts'
 import { runCalls, summarize, type Times } from './load.ts'
 import { type Results, writeResults } from './report.ts'
@@ -70,8 +71,7 @@ async function benchAll(folder: string): Promise<void> {
   driver = await startDriver(folder)
   results.starts.push(['nothing published', driver.startMs])
   await benchMemory(driver, results)
-  await benchHeads(driver, results)
-  results.memory.push(['and after the calls for HEADs', driver.memory()])
+  await benchHeads(driver, results, { small: `${folder}/small`, large, say })
   await driver.kill()
   writeResults(path.join(import.meta.dirname, 'RESULTS.md'), results)
 }
@@ -124,57 +124,6 @@ async function measure(
   }
   for (const kind of ['publish', 'repeat', 'stats', 'unpublish'] as const)
     results.rows.push({ work: `${kind}: ${work}`, published, load: summarize(times[kind], inFlight) })
-}
-
-async function benchHeads(driver: Driver, results: Results): Promise<void> {
-  say('HEADs')
-  const count = 100
-  const ids: string[] = []
-  const create = async (name: string, source?: object): Promise<string> => {
-    const { volume } = await driver.call('Controller/CreateVolume', {
-      name,
-      volume_capabilities: [{ access_mode: { mode: 'SINGLE_NODE_MULTI_WRITER' }, mount: {} }],
-      parameters: {},
-      ...(source === undefined ? {} : { volume_content_source: source }),
-    })
-    return volume.volume_id as string
-  }
-  const one = async (work: string, calls: (() => Promise<unknown>)[]): Promise<void> => {
-    results.rows.push({ work, published: 0, load: summarize([await runCalls(calls, 1)], 1) })
-  }
-  await one(
-    'create an empty volume, durable',
-    Array.from({ length: count }, (_, i) => async () => void ids.push(await create(`pvc-${i}`))),
-  )
-  const mounts = ids.map(id => createMount(driver, id, {}))
-  await one(
-    'publish: a HEAD, first target',
-    mounts.map(mount => mount.publish),
-  )
-  const seconds = ids.map(id => createMount(driver, id, {}))
-  await one(
-    'publish: a HEAD, second target',
-    seconds.map(mount => mount.publish),
-  )
-  for (const { target } of mounts) fs.writeFileSync(`${target}/file`, 'x'.repeat(5000))
-  await one(
-    'snapshot of a small HEAD in use',
-    ids.map(
-      (id, i) => async () => driver.call('Controller/CreateSnapshot', { name: `snap-${i}`, source_volume_id: id }),
-    ),
-  )
-  await one(
-    'unpublish: a HEAD, not the last target',
-    seconds.map(mount => mount.unpublish),
-  )
-  await one(
-    'unpublish: a HEAD, last target',
-    mounts.map(mount => mount.unpublish),
-  )
-  await one(
-    'delete a volume',
-    ids.map(id => async () => driver.call('Controller/DeleteVolume', { volume_id: id })),
-  )
 }
 
 async function benchMemory(driver: Driver, results: Results): Promise<void> {

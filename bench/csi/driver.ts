@@ -11,6 +11,7 @@ const protocols = loadProtocols()
 
 /** The node plugin as it is installed, in a process of its own, and a client of its socket. */
 export interface Driver {
+  readonly pid: number
   readonly kubeletDir: string
   /** From the start of the process to its first answer. */
   readonly startMs: number
@@ -57,6 +58,7 @@ export async function startDriver(folder: string): Promise<Driver> {
     }
   }
   return {
+    pid: child.pid as number,
     kubeletDir,
     startMs: performance.now() - begun,
     call,

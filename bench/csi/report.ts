@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
+import { judge } from './bars.ts'
 import type { Load } from './load.ts'
 
 export interface Row {
@@ -18,7 +19,8 @@ export interface Results {
   readonly starts: [what: string, milliseconds: number][]
 }
 
-export function writeResults(file: string, { rows, memory, starts }: Results): void {
+export function writeResults(file: string, results: Results): void {
+  const { rows, memory, starts } = results
   const [cpu] = os.cpus()
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
     encoding: 'utf8',
@@ -30,6 +32,12 @@ export function writeResults(file: string, { rows, memory, starts }: Results): v
     `\`node bench/csi/bench.ts\`, ${new Date().toISOString().slice(0, 10)}, ${commit}: ${os.cpus().length} × ${cpu.model.trim()}, ` +
       `${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, Linux ${os.release()}. The load generator runs on the same processors; load average ${os.loadavg()[0].toFixed(1)}. ` +
       'Times are those of the client, from sending a request to its answer. Each call is one of a pod of its own.',
+    '',
+    '| bar | | worst measured | |',
+    '|---|---|---|---|',
+    ...judge(results).map(
+      ({ what, bar, measured, isMet }) => `| ${what} | ${bar} | ${measured} | ${isMet ? 'met' : '**missed**'} |`,
+    ),
     '',
     '| work | published besides | in flight | calls | p50 ms | p99 ms | calls/s |',
     '|---|---|---|---|---|---|---|',

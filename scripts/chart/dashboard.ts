@@ -77,7 +77,10 @@ const ROWS: readonly Row[] = [
       {
         title: 'Targets mounted',
         unit: 'none',
-        queries: [['{{kind}}', `sum by (kind) (stratum_published_targets{${NODE}})`]],
+        queries: [
+          ['{{kind}}', `sum by (kind) (stratum_published_targets{${NODE}})`],
+          ['of pods that are gone', `sum(stratum_orphaned_targets{${NODE}})`],
+        ],
       },
       {
         title: 'Time to mount',

@@ -13,9 +13,10 @@ import {
 } from '../host/stat.ts'
 import { xattrsAt, xattrsOfDescriptor } from '../host/xattrs.ts'
 import { type Content, INLINE_BYTES_MAX } from '../tree/entry.ts'
-import { checkDepth } from '../tree/to-entry.ts'
 import type { Layer, LayerNode } from '../tree/layer-changes.ts'
+import { checkDepth } from '../tree/to-entry.ts'
 import type { HashCache } from './hash-cache.ts'
+import { type Findings, lookAgain } from './look-again.ts'
 import { holdDirectory, type OpenDirectory } from './open-directory.ts'
 import type { FileReading } from './read-file.ts'
 import type { ReaderPool } from './reader-pool.ts'
@@ -28,13 +29,15 @@ export interface ScannedNode extends LayerNode {
   readonly children: Map<string, ScannedNode> | undefined
   /** Its content is that of its stat: it held still while it was read. */
   whole: boolean
-  /** Nothing can have been written to it since without its stat showing it: a later scan need not read it again. */
+  /** Nothing can have been written to it since without its stat showing it: a later scan need not read it again, or list it. */
   settled: boolean
 }
 
 export interface LayerScan extends Layer {
   readonly root: ScannedNode
   readonly index: ReadonlyMap<string, ScannedNode>
+  /** The index itself; undefined where there is none. */
+  readonly indexRoot: ScannedNode | undefined
   /** Paths that are not as the scan before found them, or did not hold still while they were read. */
   readonly moved: string[]
 }
@@ -55,6 +58,17 @@ interface Scan extends ScanOptions {
   /** Files with several names, by inode: upperdir and index share inodes, and so do hard links. */
   readonly linked: Map<bigint, ScannedNode>
   readonly moved: string[]
+  /** Names that were looked at. */
+  looks: number
+}
+
+/** A directory that is being scanned. */
+interface Place {
+  readonly directory: OpenDirectory
+  /** Of what is inside. */
+  readonly path: string
+  readonly before: ScannedNode | undefined
+  readonly findings: Findings<ScannedNode>
 }
 
 /** One name that is being looked at. */
@@ -66,6 +80,7 @@ interface Name {
 }
 
 const INDEX = 'index'
+const NOTHING_KNOWN: Findings<ScannedNode> = new Map()
 const LOOK_AT_CLOCK_EVERY = 32
 
 /**
@@ -73,20 +88,16 @@ const LOOK_AT_CLOCK_EVERY = 32
  * was not settled then is read again.
  */
 export async function scanLayer(upperdir: string, workdir: string, options: ScanOptions): Promise<LayerScan> {
-  const scan: Scan = { ...options, linked: new Map(), moved: [] }
+  const scan: Scan = { ...options, linked: new Map(), moved: [], looks: 0 }
   const root = await scanRoot(scan, upperdir, options.previous?.root)
-  const index = await scanRoot(scan, `${workdir}/${INDEX}`, undefined, options.previous?.index)
+  const indexRoot = await scanRoot(scan, `${workdir}/${INDEX}`, options.previous?.indexRoot)
   await options.pool.drain()
   if (root === undefined) throw new Error(`${upperdir} is missing`)
-  return { root, index: index?.children ?? new Map(), moved: scan.moved }
+  return { root, index: indexRoot?.children ?? new Map(), indexRoot, moved: scan.moved }
 }
 
-async function scanRoot(
-  scan: Scan,
-  path: string,
-  before: ScannedNode | undefined,
-  childrenBefore: ReadonlyMap<string, ScannedNode> | undefined = before?.children,
-): Promise<ScannedNode | undefined> {
+/** Undefined where it is missing. */
+async function scanRoot(scan: Scan, path: string, before: ScannedNode | undefined): Promise<ScannedNode | undefined> {
   let fd: number
   try {
     fd = openDirectory(path)
@@ -94,54 +105,73 @@ async function scanRoot(
     if (isErrno(error, 'ENOENT')) return undefined // no file with several names was ever written to
     throw error
   }
-  if (before !== undefined && !sameState(before.stat, statDescriptor(fd))) scan.moved.push('.')
-  return scanDirectory(scan, holdDirectory(fd), childrenBefore, '')
-}
-
-async function scanDirectory(
-  scan: Scan,
-  directory: OpenDirectory,
-  before: ReadonlyMap<string, ScannedNode> | undefined,
-  path: string,
-): Promise<ScannedNode> {
+  if (before !== undefined && before === scan.previous?.root && !sameState(before.stat, statDescriptor(fd)))
+    scan.moved.push('.')
+  const directory = holdDirectory(fd)
   try {
-    await scan.pool.room() // and every directory begins on an empty stack, however deep it lies
-    const stat = statDescriptor(directory.fd)
-    const children = new Map<string, ScannedNode>()
-    let names = 0
-    for (const { name } of readDirectory(directory.fd)) {
-      if (names++ % LOOK_AT_CLOCK_EVERY === 0) refuseToBeLate(scan)
-      const place: Name = { parent: directory, name, path: `${path}${name}`, before: before?.get(name) }
-      const found = scanName(scan, place)
-      const child = found === 'directory' ? await scanSubdirectory(scan, place) : found
-      if (child !== undefined) children.set(name, child)
-    }
-    for (const name of before?.keys() ?? []) if (!children.has(name)) scan.moved.push(`${path}${name}`)
-    return { stat, xattrs: xattrsOfDescriptor(directory.fd), content: undefined, children, whole: true, settled: true }
+    const findings = before === undefined ? NOTHING_KNOWN : findChanges(scan, fd, before)
+    if (before !== undefined && !findings.has(before)) return before
+    return await scanDirectory(scan, { directory, path: '', before, findings })
   } finally {
     directory.release()
   }
 }
 
-/** @throws timeout */
-function refuseToBeLate({ endAt }: Scan): void {
-  if (endAt !== undefined && performance.now() >= endAt) throw new StratumError('timeout', 'the scan takes too long')
+function findChanges(scan: Scan, directory: number, before: ScannedNode): Findings<ScannedNode> {
+  return lookAgain(directory, before, {
+    trust: node => isTrusted(scan, node),
+    beforeEach: () => refuseToBeLate(scan),
+  })
 }
 
-function scanName(scan: Scan, place: Name): ScannedNode | 'directory' | undefined {
-  return unlessGone(scan, place, () => {
-    const stat = statAt(place.parent.fd, place.name)
-    const same = place.before !== undefined && sameState(place.before.stat, stat)
-    if (!same && scan.previous !== undefined) scan.moved.push(place.path)
-    if (isDirectoryMode(stat.mode)) return 'directory'
-    return scanFile(scan, place, stat, same)
+/** One that was not there before, or in which something has to be looked at more closely. */
+async function scanDirectory(scan: Scan, place: Place): Promise<ScannedNode> {
+  const { directory, path, before, findings } = place
+  const looked = before && findings.get(before)
+  await scan.pool.room() // and every directory begins on an empty stack, however deep it lies
+  const known = looked?.namesHold ? before : undefined
+  const stat = known?.stat ?? statDescriptor(directory.fd)
+  const children = new Map<string, ScannedNode>()
+  for (const name of known?.children?.keys() ?? listNames(directory.fd)) {
+    refuseToBeLate(scan)
+    const child = looked?.open.has(name) === false ? before?.children?.get(name) : undefined
+    const scanned = child ?? scanName(scan, place, name)
+    const found = scanned instanceof Promise ? await scanned : scanned
+    if (found !== undefined) children.set(name, found)
+  }
+  for (const name of before?.children?.keys() ?? []) if (!children.has(name)) scan.moved.push(`${path}${name}`)
+  const xattrs = known?.xattrs ?? xattrsOfDescriptor(directory.fd)
+  return { stat, xattrs, content: undefined, children, whole: true, settled: stat.ctime < scan.probe }
+}
+
+function listNames(directory: number): string[] {
+  return readDirectory(directory).map(({ name }) => name)
+}
+
+/** To be called for every name. @throws timeout */
+function refuseToBeLate(scan: Scan): void {
+  if (scan.endAt === undefined || scan.looks++ % LOOK_AT_CLOCK_EVERY !== 0) return
+  if (performance.now() >= scan.endAt) throw new StratumError('timeout', 'the scan takes too long')
+}
+
+/** Only for a directory there is something to wait for. */
+function scanName(scan: Scan, place: Place, name: string): ScannedNode | undefined | Promise<ScannedNode | undefined> {
+  const before = place.before?.children?.get(name)
+  const at: Name = { parent: place.directory, name, path: `${place.path}${name}`, before }
+  return unlessGone(scan, at, () => {
+    const stat = statAt(place.directory.fd, name)
+    const same = before !== undefined && sameState(before.stat, stat)
+    if (!same && scan.previous !== undefined) scan.moved.push(at.path)
+    if (!isDirectoryMode(stat.mode)) return scanFile(scan, at, stat, same)
+    // Of a directory that is not the one that was looked at, nothing is known.
+    return scanSubdirectory(scan, at, same ? place.findings : NOTHING_KNOWN)
   })
 }
 
 /** Anything but a directory. What looks as before is taken as it was, if looking is enough to tell. */
 function scanFile(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNode {
   const { before } = place
-  if (same && before !== undefined && (before.settled || (scan.trustStat && before.whole))) return before
+  if (same && before !== undefined && isTrusted(scan, before)) return before
   const twin = stat.links > 1 ? scan.linked.get(stat.inode) : undefined
   if (twin !== undefined && sameState(twin.stat, stat)) return twin // else another file has the inode's number meanwhile
   const node = isRegularMode(stat.mode) ? scanRegular(scan, place, stat, same) : scanSpecial(scan, place, stat)
@@ -149,10 +179,26 @@ function scanFile(scan: Scan, place: Name, stat: Stat, same: boolean): ScannedNo
   return node
 }
 
-async function scanSubdirectory(scan: Scan, place: Name): Promise<ScannedNode | undefined> {
-  checkDepth(place.path)
-  const fd = unlessGone(scan, place, () => openDirectoryAt(place.parent.fd, place.name))
-  return fd === undefined ? undefined : scanDirectory(scan, holdDirectory(fd), place.before?.children, `${place.path}/`)
+async function scanSubdirectory(
+  scan: Scan,
+  place: Name,
+  findings: Findings<ScannedNode>,
+): Promise<ScannedNode | undefined> {
+  const { parent, name, path, before } = place
+  checkDepth(path)
+  const fd = unlessGone(scan, place, () => openDirectoryAt(parent.fd, name))
+  if (fd === undefined) return undefined
+  const directory = holdDirectory(fd)
+  try {
+    return await scanDirectory(scan, { directory, path: `${path}/`, before, findings })
+  } finally {
+    directory.release()
+  }
+}
+
+/** Whether a file is as it was if it looks so. */
+function isTrusted({ trustStat }: Scan, { settled, whole }: ScannedNode): boolean {
+  return settled || (trustStat === true && whole)
 }
 
 /** Passes over a name that is renamed or removed between two calls; the next scan tells what became of it. */

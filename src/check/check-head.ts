@@ -3,7 +3,7 @@ import { isStratumError } from '../errors/stratum-error.ts'
 import { isSameMark, type PairMark, readMark } from '../heads/pair.ts'
 import { exists, listNames } from '../host/files.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
-import { type HeadRecord, type HeadState, readHead } from '../refs/head-file.ts'
+import { type HeadRecord, type HeadState, readHead, UNKNOWN_BOOT } from '../refs/head-file.ts'
 import { HEAD_REF } from '../refs/move-refs.ts'
 import { paths } from '../store/layout.ts'
 import { findTrashedCommit } from '../store/trash.ts'
@@ -25,7 +25,6 @@ export interface CheckedHead {
 }
 
 /** A boot that never was: a commit then looks for files that a power loss may have cut. */
-const UNKNOWN_BOOT = 'unknown'
 
 /** Checks head.toml against the marks of the upperdirs and against the commits of the store. */
 export function checkHead(view: LabelView): CheckedHead {

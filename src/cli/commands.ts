@@ -264,9 +264,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Kubernetes',
     summary: 'serve kubelet on this node: the CSI plugin',
     options: [
-      option('--endpoint <socket>', 'unix:///path/to/csi.sock, at the path where kubelet sees it').default(
-        'unix:///csi/csi.sock',
-      ),
+      // The CSI specification has an orchestrator name the socket by this variable ("Configuration and Operation").
+      option(
+        '--endpoint <socket>',
+        'unix:///path/to/csi.sock, at the path where kubelet sees it; CSI_ENDPOINT names it, too',
+      ).default(process.env.CSI_ENDPOINT ?? 'unix:///csi/csi.sock'),
       option('--node-id <name>', 'the name of the node in Kubernetes').default(hostname(), "the machine's name"),
       option('--driver-name <name>', 'the name of the CSI driver').default('stratum.csi.dev'),
       option('--kubelet-dir <path>', "kubelet's folder, /var/lib/kubelet: targets outside it are refused"),

@@ -48,7 +48,8 @@ export async function markCommits(
   }
 }
 
-function openTrusted(store: Store, id: CommitId, memory: Arena | undefined): Image {
+/** An image that is what its commit says. `memory` is used again if it is large enough. @throws integrity */
+export function openTrusted(store: Store, id: CommitId, memory: Arena | undefined): Image {
   try {
     return openCommitImage(store, id, 0, memory)
   } catch (cause) {

@@ -8,10 +8,12 @@ import { exists, listNames } from '../host/files.ts'
 import { statAt, statIfExists } from '../host/stat.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import { toUser } from '../names/text.ts'
-import { OBJECT_FOLDERS, paths, type Store } from '../store/layout.ts'
+import { OBJECT_FOLDERS, objectName, paths, type Store } from '../store/layout.ts'
 import { listTrash } from '../store/trash.ts'
 import { type Decision, decideCommits } from './decide-commits.ts'
+import { findLost } from './lost-objects.ts'
 import { createMark, type Mark, type MarkOptions, markCommits, markQuarantine } from './mark.ts'
+import { folderTimes, isRemembered, memoOf } from './memo.ts'
 import { probeImage } from './open-images.ts'
 import { hasLabels } from './ref-roots.ts'
 import type { RootSource } from './root.ts'
@@ -23,6 +25,8 @@ export interface Survey extends Decision {
   /** Objects that no commit names which stays, with the bytes that each takes on the disk. */
   readonly garbage: DigestTable
   readonly garbageBytes: readonly number[]
+  /** When something last came into each folder of objects or went, as it was before they were looked at. */
+  readonly folderTimes: string
 }
 
 export interface SurveyOptions extends MarkOptions {
@@ -32,13 +36,44 @@ export interface SurveyOptions extends MarkOptions {
   readonly onObjects?: ((objects: number) => void) | undefined
 }
 
-/** Looks through the store. The caller holds its shared lock. @throws whatever makes it unsafe to delete anything */
+/**
+ * Looks through the store: at everything, or where the last collection left nothing unused and nothing came since, at what the commits
+ * lose that go. The caller holds the store's shared lock. @throws whatever makes it unsafe to delete anything
+ */
 export async function surveyStore(store: Store, options: SurveyOptions = {}): Promise<Survey> {
   const decision = await decide(store, options)
+  const times = folderTimes(store)
   const mark = createMark()
-  await markCommits(store, mark, decision.stay.keys(), options)
+  const found =
+    (await findLostObjects(store, decision, mark, options)) ?? (await findAll(store, decision, mark, options))
+  return { ...decision, mark, ...found, folderTimes: times }
+}
+
+type Garbage = Pick<Survey, 'garbage' | 'garbageBytes'>
+
+async function findAll(store: Store, { stay }: Decision, mark: Mark, options: SurveyOptions): Promise<Garbage> {
+  await markCommits(store, mark, stay.keys(), options)
   markQuarantine(store, mark)
-  return { ...decision, mark, ...(await findGarbage(store, mark, options)) }
+  return await findGarbage(store, mark, options)
+}
+
+async function findLostObjects(
+  store: Store,
+  decision: Decision,
+  { commits }: Mark,
+  options: SurveyOptions,
+): Promise<Garbage | undefined> {
+  const { stay, go } = decision
+  if (!isRemembered(store, memoOf(store, [...stay.keys(), ...go]))) return undefined
+  const lost = await findLost(store, decision, options)
+  if (lost === undefined) return undefined
+  for (const id of stay.keys()) commits.add(id)
+  const garbage = createDigestTable()
+  const garbageBytes: number[] = []
+  const digests = Array.from({ length: lost.size }, (_, number) => lost.digest(number))
+  for (const [i, bytes] of sizes(paths.objects(store), digests.map(objectName)).entries())
+    garbageBytes[garbage.addDigest(digests[i])] = bytes
+  return { garbage, garbageBytes }
 }
 
 /** Roots and open images as they are now. */
@@ -65,11 +100,7 @@ function vanished(store: Store, commits: readonly CommitId[]): StratumError {
 
 const OBJECT = /^[0-9a-f]{62}$/
 
-async function findGarbage(
-  store: Store,
-  { objects }: Mark,
-  { signal, onObjects }: SurveyOptions,
-): Promise<Pick<Survey, 'garbage' | 'garbageBytes'>> {
+async function findGarbage(store: Store, { objects }: Mark, { signal, onObjects }: SurveyOptions): Promise<Garbage> {
   const garbage = createDigestTable()
   const garbageBytes: number[] = []
   let seen = 0

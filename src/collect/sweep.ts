@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { listCommits } from '../commits/commit-store.ts'
 import { isStratumError, type StratumError } from '../errors/stratum-error.ts'
 import { syncDirectory } from '../host/files.ts'
 import { paths, type Store } from '../store/layout.ts'
@@ -6,6 +7,7 @@ import { lockStore, SWEEP_LIMIT_MS } from '../store/locks.ts'
 import { type Bin, openBin } from './bin.ts'
 import { clearLeftovers } from './leftovers.ts'
 import { markCommits } from './mark.ts'
+import { folderTimes, isRemembered, memoOf, remember } from './memo.ts'
 import { commitBytes, decide, type Survey, type SurveyOptions } from './survey.ts'
 
 /** What a sweep took away. */
@@ -54,7 +56,7 @@ export async function sweep(store: Store, survey: Survey, options: SweepOptions 
 /** One turn alone in the store; the first one tidies up too. Whether everything is moved now. */
 async function sweepSlice(
   store: Store,
-  { mark }: Survey,
+  survey: Survey,
   moves: Generator<void>,
   options: SweepOptions,
   first: Swept | undefined,
@@ -63,13 +65,26 @@ async function sweepSlice(
   using _lock = await lockStore(store, 'exclusive', { limitMs: lockLimitMs, signal })
   const end = performance.now() + SLICE_MS
   const { stay } = await decide(store, options)
-  await markCommits(store, mark, stay.keys())
+  if (survey.garbage.size > 0) await markCommits(store, survey.mark, stay.keys())
+  else for (const id of stay.keys()) survey.mark.commits.add(id)
   if (first !== undefined) first.leftovers = clearLeftovers(store)
+  const isAsSurveyed = first !== undefined && folderTimes(store) === survey.folderTimes
   do {
     signal?.throwIfAborted()
-    if (moves.next().done) return true
+    if (!moves.next().done) continue
+    if (isAsSurveyed) rememberCollected(store, survey, stay)
+    return true
   } while (performance.now() < end)
   return false
+}
+
+/** If nobody came in between: then what is left in the folders of objects is what these commits name. */
+function rememberCollected(store: Store, survey: Survey, stay: Survey['stay']): void {
+  const commits = listCommits(store)
+  const present = new Set(commits)
+  if (!commits.every(id => stay.has(id)) || ![...survey.stay.keys()].every(id => present.has(id))) return
+  const memo = memoOf(store, commits)
+  if (memo !== undefined && !isRemembered(store, memo)) remember(store, memo)
 }
 
 /** One move at each step; what is marked by then is passed over. */

@@ -28,8 +28,9 @@ export function readCommit(store: Store, id: CommitId): CommitMetadata {
   return parseMetadata(text, id)
 }
 
-/** Bytes kept free behind an image for what a merge adds: it then needs no copy. */
+/** At most so many bytes are kept free behind an image for what a merge adds: it then needs no copy, which takes nothing for a small one. */
 const ROOM_BYTES = 4 << 20
+const ROOM_BYTES_MIN = 1 << 16
 const READ_BYTES = 1 << 26
 /** The superblock, and more. */
 const FIRST_BYTES = 4096
@@ -38,13 +39,13 @@ const FIRST_BYTES = 4096
  * Reads a commit's image into memory and checks its digest, so that nothing damaged is believed. Who reads many one after the other
  * passes the memory of the last one, which is used again if it is large enough. @throws not-found, integrity
  */
-export function openCommitImage(store: Store, id: CommitId, roomBytes = ROOM_BYTES, memory?: Arena): Image {
+export function openCommitImage(store: Store, id: CommitId, roomBytes?: number, memory?: Arena): Image {
   const { imageDigest } = readCommit(store, id)
   const file = openImageFile(store, id)
   try {
     const { size } = fs.fstatSync(file)
-    const arena =
-      memory !== undefined && memory.bytes.length >= size + roomBytes ? memory : createArena(size + roomBytes)
+    const needed = size + (roomBytes ?? Math.min(ROOM_BYTES, Math.max(ROOM_BYTES_MIN, size)))
+    const arena = memory !== undefined && memory.bytes.length >= needed ? memory : createArena(needed)
     for (let at = 0; at < size; ) {
       const read = fs.readSync(file, arena.bytes, at, Math.min(size - at, READ_BYTES), at)
       if (read === 0)

@@ -8,10 +8,10 @@ const ASIDE_SLOTS = 200_000
 
 /** Both hashes of a tree. The columns are shared memory: nothing is copied for the thread. */
 export function hashTreeAside(tree: Tree): Promise<TreeHashes> {
-  if (tree.slots < ASIDE_SLOTS) return Promise.resolve(hashTree(tree))
   const { arena, ...image } = tree.image
+  if (tree.slots < ASIDE_SLOTS || !(arena.memory instanceof SharedArrayBuffer)) return Promise.resolve(hashTree(tree))
   const worker = new Worker(new URL(import.meta.url), {
-    workerData: { hashTree: { ...tree, image: { ...image, shared: arena.shared } } },
+    workerData: { hashTree: { ...tree, image: { ...image, memory: arena.memory } } },
   })
   return new Promise((resolve, reject) => {
     worker.once('message', resolve)
@@ -21,5 +21,5 @@ export function hashTreeAside(tree: Tree): Promise<TreeHashes> {
 
 if (!isMainThread && workerData?.hashTree !== undefined) {
   const { image, ...columns } = workerData.hashTree
-  parentPort?.postMessage(hashTree({ ...columns, image: { ...image, arena: arenaOf(image.shared) } } as Tree))
+  parentPort?.postMessage(hashTree({ ...columns, image: { ...image, arena: arenaOf(image.memory) } } as Tree))
 }

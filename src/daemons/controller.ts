@@ -15,7 +15,7 @@ export interface ControllerDaemonOptions {
   readonly cluster?: InCluster
 }
 
-/** An event loop that was blocked for so long is not well: the lease runs out in three times that. */
+/** An event loop that was blocked for so long is not well: the lease cannot be renewed for four times that. */
 const BLOCKED_MS = 5_000
 const TICK_MS = 1_000
 
@@ -40,7 +40,8 @@ export async function runControllerDaemon(options: ControllerDaemonOptions, sign
     http === undefined ? undefined : await serveHttp(http, metrics.registry, { alive: well, ready: well })
   log.info({ address: server?.address, namespace, lease: leaseName }, 'waiting to be elected')
   try {
-    await runController({ server: cluster.server, namespace, leaseName, log, metrics }, signal)
+    const identity = process.env.POD_NAME // of one process at a time: kubelet starts a container again when the old one has ended
+    await runController({ server: cluster.server, namespace, leaseName, identity, log, metrics }, signal)
   } finally {
     clearInterval(ticks)
     log.info({}, 'stopped')

@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import v8 from 'node:v8'
 import { type CallContext, createCallGate } from '../csi/call.ts'
 import { controllerMethods } from '../csi/controller.ts'
 import { identityMethods } from '../csi/identity.ts'
@@ -9,6 +8,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
+import { keepMemorySmall } from '../host/memory.ts'
 import type { ClusterNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
@@ -35,8 +35,6 @@ export interface NodeOptions extends Pick<BackgroundOptions, 'collectEveryMs' | 
   readonly cluster: boolean
 }
 
-/** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
-const SMALL_NURSERY = '--semi-space-growth-factor=1'
 /** Calls under way get so long to end when the plugin is stopped. */
 const GRACE_MS = 20_000
 
@@ -45,7 +43,7 @@ const GRACE_MS = 20_000
  * stops, however that happens. @throws busy (another plugin on this store), usage (an endpoint)
  */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
-  v8.setFlagsFromString(SMALL_NURSERY)
+  keepMemorySmall()
   const { store, log } = options
   const state: State = { starting: 'the store is being opened', refused: undefined }
   const metrics = createMetrics()

@@ -4,11 +4,11 @@ import { StratumError } from '../errors/stratum-error.ts'
 export type NodeId = number
 
 /**
- * One piece of memory that holds an image's bytes and, behind them, inodes that were added. It is shared, so that a worker can hash
- * a tree while the main thread writes its image (tree.md).
+ * One piece of memory that holds an image's bytes and, behind them, inodes that were added. A large one is shared, so that a worker can
+ * hash a tree while the main thread writes its image (tree.md).
  */
 export interface Arena {
-  readonly shared: SharedArrayBuffer
+  readonly memory: ArrayBufferLike
   readonly bytes: Buffer
   readonly u16: Uint16Array
   readonly u32: Uint32Array
@@ -31,22 +31,25 @@ export interface Image {
 }
 
 const ARENA_BYTES_MAX = 2 ** 32 - 8
+/** A smaller arena is not shared: V8 does not count shared memory as its own, and a daemon that reads many images would keep them all. */
+const SHARED_BYTES = 32 << 20
 
 /** @throws unsupported for more than 4 GiB: node numbers and name offsets have 32 bits */
 export function createArena(bytes: number): Arena {
   if (bytes > ARENA_BYTES_MAX)
     throw new StratumError('unsupported', `the image would have ${bytes} bytes; at most 4 GiB are supported`)
-  return arenaOf(new SharedArrayBuffer(Math.ceil(bytes / 8) * 8))
+  const whole = Math.ceil(bytes / 8) * 8
+  return arenaOf(whole < SHARED_BYTES ? new ArrayBuffer(whole) : new SharedArrayBuffer(whole))
 }
 
 /** The views of an arena that another thread made. */
-export function arenaOf(shared: SharedArrayBuffer): Arena {
+export function arenaOf(memory: ArrayBufferLike): Arena {
   return {
-    shared,
-    bytes: Buffer.from(shared),
-    u16: new Uint16Array(shared),
-    u32: new Uint32Array(shared),
-    view: new DataView(shared),
+    memory,
+    bytes: Buffer.from(memory),
+    u16: new Uint16Array(memory),
+    u32: new Uint32Array(memory),
+    view: new DataView(memory),
   }
 }
 

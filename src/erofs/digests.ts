@@ -25,12 +25,23 @@ export function eachDigestIn(bytes: Uint8Array, each: OnDigest): void {
   search(words, words.length, each)
 }
 
+/** Every fifth word is looked at: one of those that stand before a digest is among them. */
 function search(words: Uint32Array, length: number, each: OnDigest): void {
   const [first, second, third, fourth, header] = BEFORE_DIGEST
-  const end = length - BEFORE_DIGEST.length - DIGEST_WORDS
-  for (let word = 0; word <= end; word++) {
-    if (words[word] !== first || words[word + 1] !== second || words[word + 2] !== third) continue
-    if (words[word + 3] === fourth && words[word + 4] === header) each(words, word + BEFORE_DIGEST.length)
+  const stride = BEFORE_DIGEST.length
+  const end = length - stride - DIGEST_WORDS
+  for (let at = stride - 1; at < length; at += stride) {
+    const word = words[at]
+    // The place where `overlay.metacopy` would begin, were this word a part of it.
+    let begin: number
+    if (word === header) begin = at - 4
+    else if (word === fourth) begin = at - 3
+    else if (word === third) begin = at - 2
+    else if (word === second) begin = at - 1
+    else if (word === first) begin = at
+    else continue
+    if (begin > end || words[begin] !== first || words[begin + 1] !== second || words[begin + 2] !== third) continue
+    if (words[begin + 3] === fourth && words[begin + 4] === header) each(words, begin + stride)
   }
 }
 

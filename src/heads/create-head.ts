@@ -1,22 +1,19 @@
 import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { exists, listNames, makeDirectory, rename, syncFileSystem } from '../host/files.ts'
+import { exists, listNames, makeDirectory, rename } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
-import { createPair } from './pair.ts'
+import { createPair, syncPair } from './pair.ts'
 
 /** Gives a label a HEAD on this base. head.toml comes last: without it there is none. The caller holds the label's lock. */
 export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {
   clearHalfMade(store, label)
   makeDirectory(paths.label(store, label))
-  createPair(paths.upper(store, label), paths.work(store, label), {
-    mark: { base, generation: 1 },
-    base: openImageRoot(store, base),
-  })
-  syncFileSystem(store.path)
+  const [upper, work] = [paths.upper(store, label), paths.work(store, label)]
+  createPair(upper, work, { mark: { base, generation: 1 }, base: openImageRoot(store, base) })
   const head: HeadRecord = {
     base,
     lastCommit: base,
@@ -26,7 +23,7 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
     bootId: '',
     changes: noChanges(),
   }
-  writeHead(store, label, head)
+  writeHead(store, label, head, () => syncPair(upper, work))
   return head
 }
 

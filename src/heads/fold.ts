@@ -1,13 +1,15 @@
 import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
+import { bootId } from '../host/boot.ts'
 import { exchange } from '../host/descriptors.ts'
-import { exists, makeDirectory, nameOf, rename, syncDirectory, syncFileSystem } from '../host/files.ts'
+import { exists, makeDirectory, nameOf, rename, syncDirectory } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
-import { createPair, isSameMark, type PairMark, readMark } from './pair.ts'
+import { createPair, isSameMark, type PairMark, readMark, syncPair } from './pair.ts'
+import { mayBeMounted } from './unclean.ts'
 
 /**
  * Puts a new base with an empty upperdir below HEAD, whose superblock is gone. The two exchanges are one step for whoever looks later:
@@ -15,15 +17,16 @@ import { createPair, isSameMark, type PairMark, readMark } from './pair.ts'
  */
 export function foldHead(store: Store, label: Label, head: HeadRecord, to: CommitId, lastCommit = to): HeadRecord {
   prepareNext(store, label, head, to)
-  return finishFold(store, label, beginFold(store, label, head, to, lastCommit))
+  return finishFold(store, label, beginFold(store, label, { ...head, bootId: '' }, to, lastCommit))
 }
 
 /** Makes the new pair, durable, beside the old one. */
 export function prepareNext(store: Store, label: Label, head: HeadRecord, to: CommitId): PairMark {
   discardNext(store, label)
   const mark: PairMark = { base: to, generation: head.generation + 1 }
-  createPair(paths.nextUpper(store, label), paths.nextWork(store, label), { mark, base: openImageRoot(store, to) })
-  syncFileSystem(store.path)
+  const [upper, work] = [paths.nextUpper(store, label), paths.nextWork(store, label)]
+  createPair(upper, work, { mark, base: openImageRoot(store, to) })
+  syncPair(upper, work)
   return mark
 }
 
@@ -54,7 +57,9 @@ export function finishFold(store: Store, label: Label, head: HeadRecord): HeadRe
     base: to,
     generation: toGeneration,
     state: { kind: 'clean' },
-    bootId: '',
+    still: undefined,
+    // It may be mounted by now: only who has seen that its superblock is gone may say that it came back in order.
+    bootId: mayBeMounted(head) ? bootId() : '',
     uncleanBefore: [],
     changes: noChanges(),
   }

@@ -4,7 +4,7 @@ import { bootId } from '../host/boot.ts'
 import { close } from '../host/descriptors.ts'
 import { syncFileSystem } from '../host/files.ts'
 import { ATTRIBUTE, attachMount, setMountAttributes } from '../host/mount-api.ts'
-import { recordMount } from '../mounts/records.ts'
+import { listMounted, recordMount } from '../mounts/records.ts'
 import type { Label } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
@@ -34,7 +34,8 @@ export async function mountHead(
 ): Promise<void> {
   const [existing] = headMounts(store, label)
   if (existing !== undefined) {
-    const since = existing.since === undefined ? '' : ` since ${existing.since}`
+    const recorded = listMounted(store).find(({ mountpoint: at }) => at === existing.mountpoint)
+    const since = recorded?.since === undefined ? '' : ` since ${recorded.since}`
     const what = existing.isWhole ? label : `a directory of ${label}`
     const orBind = existing.isWhole
       ? `, or bind it elsewhere: mount --bind ${toUser(existing.mountpoint)} ${toUser(mountpoint)}`

@@ -2,7 +2,7 @@ import { StratumError } from '../errors/stratum-error.ts'
 import type { Image } from '../erofs/arena.ts'
 import { createInode, readInode } from '../erofs/inode.ts'
 import { escapeXattrName, userXattrs } from '../erofs/xattrs.ts'
-import { makeDirectory, setModificationTime, setOwnerAndMode } from '../host/files.ts'
+import { makeDirectory, parentOf, setModificationTime, setOwnerAndMode, syncDirectory } from '../host/files.ts'
 import { getXattr, setXattr } from '../host/xattrs.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
@@ -29,6 +29,11 @@ export function createPair(upper: string, work: string, { mark, base }: { mark: 
   setOwnerAndMode(upper, inode.uid, inode.gid, inode.mode & 0o7777)
   for (const [name, value] of userXattrs(base, base.root, inode)) setXattr(upper, escapeXattrName(name), value)
   setModificationTime(upper, inode.seconds, inode.nanoseconds)
+}
+
+/** Makes a pair durable that was just made: not with syncfs(2), which waits for all that the pods of a node are writing. */
+export function syncPair(upper: string, work: string): void {
+  for (const path of [upper, work, parentOf(upper)]) syncDirectory(path)
 }
 
 /** Undefined where there is no directory, or none of ours. */

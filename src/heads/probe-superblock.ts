@@ -6,13 +6,17 @@ import { formatMountSource, placeOf } from '../mounts/source.ts'
 import type { Label } from '../names/label.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
+import { headMounts } from './head-mounts.ts'
+import { mayBeMounted } from './unclean.ts'
 
 /**
  * Whether no mount of this upperdir lives any more, in any namespace, attached or not: the kernel refuses a second mount of it with EBUSY
- * as long as the first superblock exists. It looks at that before anything else, so ESTALE (a copied upperdir) says the same. The caller
- * holds the label's lock and has checked the pair.
+ * as long as the first superblock exists. It looks at that before anything else, so ESTALE (a copied upperdir) says the same. A HEAD that
+ * was not mounted in this boot, or came back in order from its last mount, need not be tried: head.toml names the boot before any mount
+ * of it. The caller holds the label's lock and has checked the pair.
  */
 export function isSuperblockGone(store: Store, label: Label, head: HeadRecord): boolean {
+  if (!mayBeMounted(head) && headMounts(store, label).length === 0) return true
   try {
     close(createHeadMount(store, label, head))
     return true

@@ -178,7 +178,8 @@ function reasonOf(error: unknown): string {
 /** The old superblock is read-only and holds nothing that the new base lacks. From the decision on, recovery would finish this. */
 async function putInPlace({ store, label, head, mounted, options }: Exchange, fresh: number): Promise<void> {
   const { mountpoint } = mounted
-  const folding = beginFold(store, label, readHead(store, label) ?? head, options.to, options.lastCommit)
+  const marked = { ...(readHead(store, label) ?? head), bootId: bootId() }
+  const folding = beginFold(store, label, marked, options.to, options.lastCommit)
   try {
     attachMount(fresh, mountpoint, true)
   } catch (error) {
@@ -186,8 +187,7 @@ async function putInPlace({ store, label, head, mounted, options }: Exchange, fr
     throw error
   }
   await unmountTop(mountpoint)
-  const folded = finishFold(store, label, folding)
-  writeHead(store, label, { ...folded, bootId: bootId(), still: undefined })
+  finishFold(store, label, folding)
 }
 
 /** Nobody can write now: whether HEAD is what was captured, and nobody is inside. */

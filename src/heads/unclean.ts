@@ -1,7 +1,7 @@
 import type { LayerScan, ScannedNode } from '../capture/scan-layer.ts'
 import { bootId } from '../host/boot.ts'
 import { isRegularMode } from '../host/stat.ts'
-import type { HeadRecord } from '../refs/head-file.ts'
+import { type HeadRecord, UNKNOWN_BOOT } from '../refs/head-file.ts'
 
 /** So long before the last sign of life, what was written may not have reached the disk (ext4 commits every 5 s, writes back after 30). */
 const AT_RISK_NANOSECONDS = 60n * 1_000_000_000n
@@ -14,7 +14,12 @@ export function noteBoot(head: HeadRecord): HeadRecord {
 
 /** HEAD when all that is in it was taken as it is. */
 export function withoutDoubt(head: HeadRecord): HeadRecord {
-  return { ...head, bootId: head.bootId === bootId() ? head.bootId : '', uncleanBefore: [] }
+  return { ...head, bootId: mayBeMounted(head) ? bootId() : '', uncleanBefore: [] }
+}
+
+/** False for a HEAD that was not mounted in this boot, or came back in order: no mount is made before head.toml names the boot. */
+export function mayBeMounted({ bootId: boot }: HeadRecord): boolean {
+  return boot === bootId() || boot === UNKNOWN_BOOT
 }
 
 function momentsOfDoubt({ bootId: boot, uncleanBefore = [] }: HeadRecord): readonly number[] {

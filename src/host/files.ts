@@ -61,22 +61,25 @@ export function syncDescriptor(descriptor: number): void {
 
 interface WriteOptions {
   mode?: number
-  /** False for what may be lost with a power loss: /run, caches. */
-  durable?: boolean
+  /** False for what may be lost with a power loss: /run, caches. `bytes`: whoever calls makes the name durable, with others. */
+  durable?: boolean | 'bytes'
+  /** Done when the bytes are durable and before they are in place: what has to be durable before. */
+  before?: () => void
 }
 
 /** Puts a whole file in the place of what is there, in one step: whoever reads finds the old bytes or the new ones. */
 export function replaceFile(
   path: string,
   content: string | Uint8Array,
-  { mode = 0o644, durable = true }: WriteOptions = {},
+  { mode = 0o644, durable = true, before }: WriteOptions = {},
 ): void {
   const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomBytes(6).toString('hex')}-${nameOf(path)}`
   step('create')
   const descriptor = fs.openSync(nodePath(temporary), 'wx', mode)
   try {
     writeAll(descriptor, typeof content === 'string' ? Buffer.from(content) : content)
-    if (durable) syncDescriptor(descriptor)
+    if (durable !== false) syncDescriptor(descriptor)
+    before?.()
     rename(temporary, path)
   } catch (error) {
     removeIfExists(temporary)
@@ -84,7 +87,18 @@ export function replaceFile(
   } finally {
     fs.closeSync(descriptor)
   }
-  if (durable) syncDirectory(parentOf(path))
+  if (durable === true) syncDirectory(parentOf(path))
+}
+
+/** Writes a whole file over the old one, which may be left torn or lost: only for what its readers can tell and do without. */
+export function overwriteFile(path: string, text: string): void {
+  step('create')
+  const descriptor = fs.openSync(nodePath(path), 'w', 0o600)
+  try {
+    writeAll(descriptor, Buffer.from(text))
+  } finally {
+    fs.closeSync(descriptor)
+  }
 }
 
 /** Names of files that are being written begin so; no label, tag or other name of the store does. */

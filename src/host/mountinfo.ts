@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
+import { libc } from './libc.ts'
 
 /** One line of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)). Paths are latin1. */
 export interface MountInfo {
@@ -19,6 +20,35 @@ export interface MountInfo {
 /** The mounts that this process sees, in the order in which they were made: of two at one place, the later one is on top. */
 export function readMounts(process: number | 'self' = 'self'): MountInfo[] {
   return parseMountInfo(fs.readFileSync(`/proc/${process}/mountinfo`, 'latin1'))
+}
+
+const poll = libc.func('int poll(void *descriptors, unsigned long count, int timeout)')
+const POLLPRI = 2
+/** One `struct pollfd`. */
+const polled = Buffer.alloc(8)
+let table: { readonly descriptor: number; mounts: readonly MountInfo[] } | undefined
+
+/**
+ * The same mounts, read anew only when the kernel says that some were made, taken away, moved or got other options: with thousands of
+ * mounts that is a call of microseconds instead of milliseconds. It does not say so when a directory above a mountpoint is renamed or a
+ * superblock alone becomes read-only: whoever relies on either looks at the mountpoint, and calls `forgetMountTable` if it leads elsewhere.
+ */
+export function mountTable(): readonly MountInfo[] {
+  // Opened before the first reading: what happens in between is told by the next call.
+  table ??= { descriptor: fs.openSync('/proc/self/mountinfo', 'r'), mounts: [] }
+  if (table.mounts.length === 0 || hasChanged(table.descriptor)) table.mounts = readMounts()
+  return table.mounts
+}
+
+export function forgetMountTable(): void {
+  if (table !== undefined) table.mounts = []
+}
+
+/** Each change is reported once for each open file, as POLLPRI and POLLERR; a failure counts as one. */
+function hasChanged(descriptor: number): boolean {
+  polled.writeInt32LE(descriptor, 0)
+  polled.writeInt32LE(POLLPRI, 4)
+  return poll(polled, 1, 0) !== 0
 }
 
 export function parseMountInfo(text: string): MountInfo[] {

@@ -96,10 +96,18 @@ export function mountNumberAt(path: string): bigint | undefined {
 const statfs = libc.func('int statfs(void *path, void *buffer)')
 const statfsBuffer = Buffer.alloc(256)
 const FSID_OFFSET = 56
+const FLAGS_OFFSET = 80
+const ST_RDONLY = 1
 
 /** The kernel's number of the file system that a path leads to, symlinks followed; undefined where it cannot be told. */
 export function fileSystemIdOf(path: string): bigint | undefined {
   return statfs(cString(path), statfsBuffer) === 0 ? statfsBuffer.readBigUInt64LE(FSID_OFFSET) : undefined
+}
+
+/** Whether nothing can be written where a path leads to, for its mount or its superblock is read-only; undefined where it cannot be told. */
+export function isReadOnlyAt(path: string): boolean | undefined {
+  if (statfs(cString(path), statfsBuffer) !== 0) return undefined
+  return (statfsBuffer.readUInt32LE(FLAGS_OFFSET) & ST_RDONLY) !== 0
 }
 
 /** Undefined where nothing is. */
@@ -124,7 +132,7 @@ function call(directory: number, path: Buffer, flags: number, shown: string | un
     blocks: Number(u64[6]),
     mtimeSeconds: Number(BigInt.asIntN(64, u64[14])),
     mtimeNanoseconds: u32[30],
-    ctime: BigInt.asIntN(64, u64[12]) * 1_000_000_000n + BigInt(u32[26]),
+    ctime: ctimeInBuffer(),
     device: ((u32[33] & 0xff) | ((u32[32] & 0xfff) << 8) | ((u32[33] & 0xfff00) << 12)) >>> 0,
     fileSystem: u32[34] * 2 ** 20 + u32[35],
     mountId: u64[18],
@@ -148,6 +156,28 @@ export function sameState(a: Stat, b: Stat): boolean {
     a.mode === b.mode &&
     a.fileSystem === b.fileSystem
   )
+}
+
+/**
+ * Whether a name below an open directory still is what it was: `sameState` of a new look, without making anything of it. False as well
+ * where the look fails.
+ */
+export function isUnchangedAt(directory: number, path: string, before: Stat): boolean {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
+  if (statx(directory, cString(path), flags, STATX_BASIC_STATS, buffer) !== 0) return false
+  return (
+    u64[4] === before.inode &&
+    Number(u64[5]) === before.size &&
+    ctimeInBuffer() === before.ctime &&
+    u32[30] === before.mtimeNanoseconds &&
+    Number(BigInt.asIntN(64, u64[14])) === before.mtimeSeconds &&
+    (u32[7] & 0xffff) === before.mode &&
+    u32[34] * 2 ** 20 + u32[35] === before.fileSystem
+  )
+}
+
+function ctimeInBuffer(): bigint {
+  return BigInt.asIntN(64, u64[12]) * 1_000_000_000n + BigInt(u32[26])
 }
 
 export function sameMtime(a: Stat, b: Stat): boolean {

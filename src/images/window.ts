@@ -1,3 +1,4 @@
+import { roundUp } from '../erofs/arena.ts'
 import { BLOCK } from '../erofs/format.ts'
 import { HASH_BYTES, sha256 } from '../hashes/sha256.ts'
 
@@ -19,10 +20,11 @@ const WINDOW_BYTES = 1 << 21
 /** No inode with all it carries is larger than this. */
 const LARGEST_BYTES = 1 << 17
 
-export function openWindow(start: number, leaves: Buffer, write: WriteAt): Window {
-  const memory = new ArrayBuffer(WINDOW_BYTES + LARGEST_BYTES)
-  const bytes = Buffer.from(memory)
+/** @param end nothing is put behind this offset: a small file gets no more memory than it needs, for every commit of a daemon takes some */
+export function openWindow(start: number, end: number, leaves: Buffer, write: WriteAt): Window {
   let base = start - (start % BLOCK)
+  const memory = new ArrayBuffer(Math.min(WINDOW_BYTES + LARGEST_BYTES, roundUp(end - base, BLOCK)))
+  const bytes = Buffer.from(memory)
   let used = 0
   const flush = (end: number): void => {
     const whole = end - (end % BLOCK) - base

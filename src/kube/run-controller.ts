@@ -21,6 +21,8 @@ export interface ControllerOptions {
   /** The namespace that Stratum is installed in, where the Lease is. */
   readonly namespace: string
   readonly leaseName: string
+  /** Names this replica in the Lease. One that is the same after a restart, as a pod's name is, need not wait for its predecessor's lease. */
+  readonly identity?: string | undefined
   readonly log: Logger
   readonly metrics: ControllerMetrics
   /** For tests. */
@@ -38,7 +40,7 @@ const MEASURE_MS = 15_000
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { server: plain, namespace, leaseName, log, metrics, timing } = options
   const server: ApiServer = { ...plain, onAnswer: (verb, code) => metrics.apiRequests.inc({ verb, code }) }
-  const identity = `${hostname()}_${randomUUID()}`
+  const identity = options.identity ?? `${hostname()}_${randomUUID()}`
   const record = createRecorder(server, 'stratum-controller', undefined, log)
   const context: ControllerContext = { server, home: namespace, log, metrics, record }
   const election = {
@@ -94,7 +96,7 @@ async function lead(
   }
   await using world = openWorld(options, timing?.goneAfterMs ?? GONE_AFTER_MS)
   await Promise.race([synced(world), once(signal, 'abort')])
-  const snapshots = watchSnapshots(context, signal)
+  const snapshots = watchSnapshots(context, world, signal)
   while (!signal.aborted) {
     measure(context, world)
     await sleep(MEASURE_MS, undefined, { signal }).catch(() => undefined)

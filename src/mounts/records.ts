@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { makeDirectories, readTextIfExists } from '../host/files.ts'
 import { waitForLock } from '../host/locks.ts'
-import { readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
+import { type MountInfo, readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
 import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
@@ -25,12 +25,16 @@ export interface Mounted {
   readonly noSuid: boolean
   /** Of the mount, as mountinfo shows them: nosuid, nodev, noexec, noatime, … */
   readonly options: readonly string[]
-  /** RFC 3339 and process, as far as the state file knows them. */
-  readonly since: string | undefined
-  readonly pid: number | undefined
   /** The kernel's number of the superblock: several mounts can show one. */
   readonly device: string
   readonly source: MountSource
+}
+
+/** With what the state file knows of it. */
+export interface RecordedMount extends Mounted {
+  /** RFC 3339. */
+  readonly since: string | undefined
+  readonly pid: number | undefined
 }
 
 /** One line of /run/stratum/state. It only adds what mountinfo does not tell; mountinfo decides what is mounted. */
@@ -48,6 +52,8 @@ const FOLDER_VARIABLE = 'STRATUM_RUN'
 const LOCK_LIMIT_MS = 5_000
 /** With more lines than this per record that still counts, the file is written anew. */
 const COMPACT_FACTOR = 4
+/** Looked at once in so many lines: that reads all mounts. */
+const COMPACT_LINES = 64
 
 export function runFolder(): string {
   return process.env[FOLDER_VARIABLE] ?? FOLDER
@@ -147,40 +153,62 @@ function writeRecords(records: readonly MountRecord[]): void {
 
 function compact(): void {
   const lines = (readTextIfExists(stateFile())?.split('\n').length ?? 1) - 1
+  if (lines % COMPACT_LINES !== 0) return
   const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
   const live = readRecords().filter(({ mountpoint }) => mounted.has(mountpoint))
-  if (lines < 64 || lines < live.length * COMPACT_FACTOR) return
-  writeRecords(live)
+  if (lines >= live.length * COMPACT_FACTOR) writeRecords(live)
 }
 
 /** The mounts of a store, in the order in which they were made. */
-export function listMounted(store: Store): Mounted[] {
+export function listMounted(store: Store): RecordedMount[] {
   const records = new Map(readRecords().map(record => [`${record.source} ${record.mountpoint}`, record]))
-  const here = placeOf(store)
-  return readMounts().flatMap(({ type, source: text, root, mountpoint, device, options, superOptions }) => {
-    const source = type === 'overlay' ? parseMountSource(text) : undefined
-    if (source === undefined || source.store !== store.id || (source.place ?? here) !== here) return []
-    const { commit, generation, tag } = source
-    const label = labelOfSource(store, source)
-    const record = records.get(`${text} ${mountpoint}`)
-    const mountReadOnly = options.includes('ro')
-    return [
-      {
-        mountpoint,
-        isWhole: root === '/',
-        label,
-        commit,
-        generation,
-        tag,
-        readOnly: mountReadOnly || superOptions.includes('ro'),
-        mountReadOnly,
-        noSuid: options.includes('nosuid'),
-        options,
-        since: record?.time,
-        pid: record?.pid,
-        device,
-        source,
-      },
-    ]
+  const isHere = isSourceIn(store)
+  return readMounts().flatMap(info => {
+    const source = sourceOfMount(info)
+    if (source === undefined || !isHere(source)) return []
+    const record = records.get(`${info.source} ${info.mountpoint}`)
+    const mounted = describeMount(info, source, labelOfSource(store, source))
+    return [{ ...mounted, since: record?.time, pid: record?.pid }]
   })
+}
+
+const sources = new WeakMap<MountInfo, { readonly source: MountSource | undefined }>()
+
+/** What a mount says of itself, if it is one of Stratum; taken apart once for each line that was read. */
+export function sourceOfMount(info: MountInfo): MountSource | undefined {
+  let known = sources.get(info)
+  if (known === undefined) {
+    known = { source: info.type === 'overlay' ? parseMountSource(info.source) : undefined }
+    sources.set(info, known)
+  }
+  return known.source
+}
+
+/** Tells the sources of a store from those of others, and of copies of it. */
+export function isSourceIn(store: Store): (source: MountSource) => boolean {
+  const here = placeOf(store)
+  return source => source.store === store.id && (source.place ?? here) === here
+}
+
+export function describeMount(
+  { root, mountpoint, device, options, superOptions }: MountInfo,
+  source: MountSource,
+  label: Label,
+): Mounted {
+  const { commit, generation, tag } = source
+  const mountReadOnly = options.includes('ro')
+  return {
+    mountpoint,
+    isWhole: root === '/',
+    label,
+    commit,
+    generation,
+    tag,
+    readOnly: mountReadOnly || superOptions.includes('ro'),
+    mountReadOnly,
+    noSuid: options.includes('nosuid'),
+    options,
+    device,
+    source,
+  }
 }

@@ -52,6 +52,11 @@ export function labelOfSource(store: Store, { label }: MountSource): Label {
   return labels.find(each => each !== undefined && shorten(each) === label) ?? label
 }
 
+/** Whether a source means this label; nothing is read for that. */
+export function isSourceOf(label: Label, { label: written }: MountSource): boolean {
+  return written === label || (SHORTENED.test(written) && written === shorten(label))
+}
+
 function format({ label, commit, store, place, generation, tag }: MountSource): string {
   const what = generation === undefined ? `${label}:${tag ?? commit}@${commit}` : `${label}@${commit}.${generation}`
   return `stratum:${what}?store=${store}${place === undefined ? '' : `&at=${place}`}`

@@ -38,6 +38,9 @@ export interface StandingStill {
   readonly readOnlyMount: string
 }
 
+/** The boot of a HEAD whose head.toml was written anew: it may be mounted, or not. */
+export const UNKNOWN_BOOT = 'unknown'
+
 /** What HEAD changed against its base, as last counted. */
 export interface ChangeCounts {
   readonly added: number
@@ -72,8 +75,9 @@ export function noChanges(): ChangeCounts {
   return { added: 0, modified: 0, removed: 0, bytes: 0, countedAt: new Date().toISOString() }
 }
 
-export function writeHead(store: Store, label: Label, head: HeadRecord): void {
-  replaceFile(paths.headFile(store, label), formatHead(head))
+/** Durable when it returns. @param before what has to be durable before it is in place */
+export function writeHead(store: Store, label: Label, head: HeadRecord, before?: () => void): void {
+  replaceFile(paths.headFile(store, label), formatHead(head), before === undefined ? {} : { before })
 }
 
 function formatHead({

@@ -35,9 +35,7 @@ export function appendLog(store: Store, label: Label, entry: LogEntry): void {
   const isFirst = !exists(path)
   dropCutLine(path)
   appendDurable(path, `${JSON.stringify(entry)}\n`)
-  if (!isFirst) return
-  syncDirectory(paths.label(store, label))
-  syncDirectory(paths.refs(store))
+  if (isFirst) syncDirectory(paths.refs(store)) // the label's folder may be as new as its log
 }
 
 /** All entries, oldest first. @throws integrity if one in the middle is damaged */

@@ -3,7 +3,7 @@ import { type CommitId, shortId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { isTag, type Tag } from '../names/tag.ts'
 import type { Store } from '../store/layout.ts'
-import { readHead, writeHead } from './head-file.ts'
+import { type HeadRecord, readHead, writeHead } from './head-file.ts'
 import { appendLog, lastLogEntry, type LogEntry, type RefMove } from './log.ts'
 import { readTag, writeTag } from './tags.ts'
 
@@ -20,8 +20,15 @@ export interface Operation extends Omit<LogEntry, 'time' | 'refs'> {}
 /**
  * Moves refs of a label together: the log's entry first, then each ref. Whoever comes after a crash finishes what the entry says. The
  * caller holds the label's lock and has called `finishMoves`. @throws conflict if a ref is not where the move begins
+ * @param alongWithHead what else is to stand in head.toml, written with its last commit
  */
-export function moveRefs(store: Store, label: Label, operation: Operation, refs: ReadonlyMap<string, RefMove>): void {
+export function moveRefs(
+  store: Store,
+  label: Label,
+  operation: Operation,
+  refs: ReadonlyMap<string, RefMove>,
+  alongWithHead?: (head: HeadRecord) => HeadRecord,
+): void {
   for (const [ref, { from }] of refs) {
     const current = readRef(store, label, ref)
     if (current !== from)
@@ -29,7 +36,10 @@ export function moveRefs(store: Store, label: Label, operation: Operation, refs:
   }
   const time = new Date().toISOString()
   appendLog(store, label, { time, ...operation, refs: Object.fromEntries(refs) })
-  for (const [ref, { from, to }] of refs) if (from !== to) writeRef(store, label, ref, to)
+  for (const [ref, { from, to }] of refs) {
+    const change = ref === HEAD_REF ? alongWithHead : undefined
+    if (from !== to || change !== undefined) writeRef(store, label, ref, to, change)
+  }
 }
 
 /** Finishes the last move of a label if it was interrupted. Returns the refs that were moved now. */
@@ -50,10 +60,16 @@ function readRef(store: Store, label: Label, ref: string): CommitId | null {
   return readTag(store, label, tagOf(ref)) ?? null
 }
 
-function writeRef(store: Store, label: Label, ref: string, to: CommitId | null): void {
+function writeRef(
+  store: Store,
+  label: Label,
+  ref: string,
+  to: CommitId | null,
+  change: (head: HeadRecord) => HeadRecord = head => head,
+): void {
   if (ref !== HEAD_REF) return writeTag(store, label, tagOf(ref), to)
   const head = readHead(store, label)
-  if (head !== undefined && to !== null) writeHead(store, label, { ...head, lastCommit: to })
+  if (head !== undefined && to !== null) writeHead(store, label, change({ ...head, lastCommit: to }))
 }
 
 function tagOf(ref: string): Tag {

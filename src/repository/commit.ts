@@ -9,7 +9,7 @@ import type { Label } from '../names/label.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
-import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
+import { readHead } from '../refs/head-file.ts'
 import type { LogEntry } from '../refs/log.ts'
 import { moveRefs } from '../refs/move-refs.ts'
 import { requireLabel } from '../refs/resolve.ts'
@@ -115,7 +115,6 @@ function record({ store, actor }: Context, request: CommitRequest, captured: Cap
     label,
     operation,
     movesForHeadCommit(store, label, id, { tags: tagsOf(request), automaticTag, followLatest }),
+    head => ({ ...withoutDoubt(head), changes: captured.changes }),
   )
-  const head = readHead(store, label) as HeadRecord
-  writeHead(store, label, { ...withoutDoubt(head), changes: captured.changes })
 }

@@ -2,7 +2,7 @@ import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { isSuperblockGone } from '../heads/probe-superblock.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { removeIfExists, rename, syncDirectory } from '../host/files.ts'
-import { listMounted, type Mounted } from '../mounts/records.ts'
+import { listMounted, type RecordedMount } from '../mounts/records.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
@@ -77,7 +77,7 @@ function requireUnmounted(store: Store, reference: Reference): void {
   })
 }
 
-function whoMounted({ since, pid }: Mounted): string {
+function whoMounted({ since, pid }: RecordedMount): string {
   return since === undefined ? '' : ` since ${since} (pid ${pid})`
 }
 

@@ -1,6 +1,6 @@
 import { readCommit } from '../commits/commit-store.ts'
 import type { CommitMetadata } from '../commits/metadata.ts'
-import { listMounted, type Mounted } from '../mounts/records.ts'
+import { listMounted, type RecordedMount } from '../mounts/records.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import type { Reference } from '../names/reference.ts'
@@ -19,7 +19,7 @@ export interface HeadStatus {
   readonly head: HeadRecord
   readonly base: CommitMetadata
   readonly lastCommit: CommitMetadata
-  readonly mounts: readonly Mounted[]
+  readonly mounts: readonly RecordedMount[]
   /** What is not committed yet. */
   readonly uncommitted: DiffSummary
   /** Anything differs, be it only an attribute of a directory. */
@@ -33,7 +33,7 @@ export interface CommitStatus {
   readonly label: Label
   readonly tag: Tag | undefined
   readonly commit: CommitMetadata
-  readonly mounts: readonly Mounted[]
+  readonly mounts: readonly RecordedMount[]
 }
 
 /** What is known of a HEAD or a commit: where it is mounted, what it is, what is not committed. @throws not-found */
@@ -65,7 +65,7 @@ async function commitStatus(context: Context, reference: Reference): Promise<Com
   return { kind: 'commit', label, tag, commit: readCommit(store, id), mounts: mountsOf(context, label, id) }
 }
 
-function mountsOf({ store }: Context, label: Label, id: CommitId): Mounted[] {
+function mountsOf({ store }: Context, label: Label, id: CommitId): RecordedMount[] {
   return listMounted(store).filter(
     mounted => mounted.label === label && mounted.commit === id && mounted.generation === undefined,
   )

@@ -51,6 +51,8 @@ export const paths = {
    */
   hashCache: (store: Store, label: Label, kind: 'import' | 'head') =>
     `${store.path}/state/hashes/${hexOf(sha256(Buffer.from(label)))}.${kind}`,
+  /** How the last collection left the store: `collect/memo.ts`. */
+  collected: (store: Store) => `${store.path}/state/collected`,
   staging: (store: Store) => `${store.path}/staging`,
   trash: (store: Store) => `${store.path}/trash`,
   /** What fsck took out of the way; made when it is needed, never emptied. */

@@ -3,6 +3,7 @@ import { toStratumError } from '../errors/errno.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { createHead } from '../heads/create-head.ts'
 import { exists } from '../host/files.ts'
+import { sameState, type Stat, statIfExists } from '../host/stat.ts'
 import { type CommitId, shortId } from '../names/commit-id.ts'
 import { type Label, quote } from '../names/label.ts'
 import { formatReference, parseReference } from '../names/reference.ts'
@@ -21,7 +22,15 @@ import { commitVolume, DEADLINE_MS, MAX_PAUSE_MS } from './commit-volume.ts'
 import { removeVolume, takeBackVolume } from './delete-volume.ts'
 import type { VolumeParameters } from './volume-parameters.ts'
 import type { NamespacedName, VolumeId, VolumeRecord, VolumeSource } from './volume-record.ts'
-import { allVolumes, readSnapshot, readVolume, volumeIdFor, writeVolume } from './volume-store.ts'
+import {
+  allVolumes,
+  intendVolume,
+  readSnapshot,
+  readVolume,
+  syncVolumes,
+  volumeIdFor,
+  writeVolume,
+} from './volume-store.ts'
 import { ACTOR, type Volumes } from './volumes.ts'
 
 export interface VolumeRequest {
@@ -189,7 +198,7 @@ async function claimLabel(volumes: Volumes, record: VolumeRecord, signal: AbortS
   }
   using _label = await lockLabel(store, record.label, { signal })
   if (isTaken(store, record.label)) return false
-  writeVolume(store, record)
+  intendVolume(store, record)
   return true
 }
 
@@ -247,10 +256,11 @@ async function makeHead(
   if (readVolume(store, id)?.state !== 'creating') throw new StratumError('busy', `the volume ${id} is being deleted`)
   clearStaleStaging(store)
   const existing = readHead(store, label)
-  const commit = existing?.base ?? wanted ?? (await createEmptyCommit(store, rootOf(record)))
+  const commit = existing?.base ?? wanted ?? (await emptyCommit(store, record))
   if (!hasCommit(store, commit))
     throw new StratumError('not-found', `the commit ${shortId(commit)} that ${label} should begin with is gone`)
   if (existing === undefined) {
+    syncVolumes(store) // a HEAD without its record would be somebody else's
     createHead(store, label, commit)
     const notes = { volume: id }
     appendLog(store, label, {
@@ -264,6 +274,23 @@ async function makeHead(
   const ready: VolumeRecord = { ...record, commit, state: 'ready' }
   writeVolume(store, ready)
   return ready
+}
+
+/** The commits that empty volumes begin with, by owner and mode, as they were when they were made durable. */
+const emptyCommits = new Map<string, { readonly id: CommitId; readonly image: Stat | undefined }>()
+
+/** Made once for many volumes. If it was collected since, or somebody else made it again, it is made again here, too. */
+async function emptyCommit(store: Store, record: Omit<VolumeRecord, 'commit'>): Promise<CommitId> {
+  const root = rootOf(record)
+  const key = `${store.path} ${root.uid}:${root.gid} ${root.mode}`
+  const known = emptyCommits.get(key)
+  if (known?.image !== undefined && hasCommit(store, known.id)) {
+    const image = statIfExists(paths.image(store, known.id))
+    if (image !== undefined && sameState(image, known.image)) return known.id
+  }
+  const id = await createEmptyCommit(store, root)
+  emptyCommits.set(key, { id, image: statIfExists(paths.image(store, id)) })
+  return id
 }
 
 const DIRECTORY = 0o040000

@@ -7,6 +7,7 @@ import { uniqueMountId } from '../host/stat.ts'
 import { formatReference } from '../names/reference.ts'
 import { toUser } from '../names/text.ts'
 import { resolveCommit } from '../refs/resolve.ts'
+import { hasLabel } from '../refs/tags.ts'
 import { createCommitMount } from '../repository/mount.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { checkAccess, mountsReadOnly } from './access.ts'
@@ -39,8 +40,23 @@ const TARGET_MODE = 0o750
 export async function publishVolume(volumes: Volumes, request: PublishRequest, signal: AbortSignal): Promise<void> {
   const plan = planPublish(volumes, request)
   if (isDone(volumes, plan)) return
-  if (plan.spec.reference.kind === 'head') await publishHead(volumes, plan, signal)
-  else await publishCommit(volumes, plan, signal)
+  if (plan.spec.reference.kind === 'head') return publishHead(volumes, plan, signal)
+  await requireHeir(volumes, plan.spec, signal)
+  await publishCommit(volumes, plan, signal)
+}
+
+/**
+ * A namespace that was deleted and made again inherits nothing by its name. What an administrator shows it of another namespace it sees.
+ * For a HEAD, whoever says which node holds it says that, too. @throws permission, unavailable
+ */
+async function requireHeir(
+  { store, holders }: Volumes,
+  { reference, pod }: VolumeSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  const { label } = reference
+  if (pod === undefined || !label.startsWith(`${pod.namespace}/`) || !hasLabel(store, label)) return
+  await holders.requireNamespace(pod.namespace, signal)
 }
 
 function planPublish(volumes: Volumes, request: PublishRequest): Plan {

@@ -60,7 +60,7 @@ export function parseId<Record extends AnyRecord>(
   const [, prefix, digits] = ID.exec(text) ?? []
   if (prefix !== kind.prefix) return undefined
   if (digits === storeDigits(store)) return text
-  throw new StratumError('wrong-node', `${kind.noun} ${quote(text)} is of another node's store`)
+  throw new StratumError('wrong-node', `${kind.noun} ${quote(text)} is of another store`)
 }
 
 /** Undefined if there is none. @throws integrity if the file is damaged */
@@ -81,13 +81,23 @@ export function readRecord<Record extends AnyRecord>(
   }
 }
 
-/** Durable when it returns. */
-export function writeRecord<Record extends AnyRecord>(kind: RecordKind<Record>, store: Store, record: Record): void {
+/** Durable when it returns; with `bytes`, after `syncRecords`. */
+export function writeRecord<Record extends AnyRecord>(
+  kind: RecordKind<Record>,
+  store: Store,
+  record: Record,
+  durable: true | 'bytes' = true,
+): void {
   const folder = folderOf(kind, store)
   const content = `${JSON.stringify(record, undefined, 2)}\n`
   if (makeDirectory(folder, FOLDER_MODE)) syncDirectory(paths.state(store))
-  replaceFile(fileOf(kind, store, record.id), content, { mode: FILE_MODE })
+  replaceFile(fileOf(kind, store, record.id), content, { mode: FILE_MODE, durable })
   knownOf(kind, store).set(record.id, record)
+}
+
+/** Makes the names of all records durable. */
+export function syncRecords<Record extends AnyRecord>(kind: RecordKind<Record>, store: Store): void {
+  syncDirectory(folderOf(kind, store))
 }
 
 /** Durable when it returns. */

@@ -16,7 +16,14 @@ import { commitVolume, DEADLINE_MS, MAX_PAUSE_MS } from './commit-volume.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
 import type { SnapshotParameters } from './volume-parameters.ts'
 import type { NamespacedName, SnapshotId, VolumeId } from './volume-record.ts'
-import { readSnapshot, readVolume, removeSnapshotRecord, snapshotIdFor, writeSnapshot } from './volume-store.ts'
+import {
+  intendSnapshot,
+  readSnapshot,
+  readVolume,
+  removeSnapshotRecord,
+  snapshotIdFor,
+  writeSnapshot,
+} from './volume-store.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
 
 export interface SnapshotRequest {
@@ -45,7 +52,7 @@ export async function takeSnapshot(
   if (existing !== undefined) requireSame(existing, request)
   if (existing?.state === 'ready') return existing
   try {
-    return await finish(volumes, existing ?? intend(store, id, request), signal)
+    return await finish(volumes, existing ?? intend(store, id, request), existing === undefined, signal)
   } catch (error) {
     const failure = toStratumError(error, `taking the snapshot ${quote(request.name)}`)
     if (signal.aborted) throw failure // whoever gave up comes again
@@ -90,14 +97,21 @@ function intend(
     ...parameters,
     request: requester,
   }
-  writeSnapshot(store, record)
+  intendSnapshot(store, record)
   return record
 }
 
-/** A tag that is there is the one that a call before made. */
-async function finish(volumes: Volumes, record: SnapshotRecord, signal: AbortSignal): Promise<SnapshotRecord> {
+/** A tag that is there is the one that a call before made, which may have been cut off. */
+async function finish(
+  volumes: Volumes,
+  record: SnapshotRecord,
+  isNew: boolean,
+  signal: AbortSignal,
+): Promise<SnapshotRecord> {
   const { store } = volumes
-  const { commit, created } = (await findMade(volumes, record, signal)) ?? (await commitFor(volumes, record, signal))
+  const mayBeMade = !isNew || readTag(store, record.label, record.tag) !== undefined
+  const made = mayBeMade ? await findMade(volumes, record, signal) : undefined
+  const { commit, created } = made ?? (await commitFor(volumes, record, signal))
   const ready: SnapshotRecord = { ...record, state: 'ready', commit, created }
   writeSnapshot(store, ready)
   return ready

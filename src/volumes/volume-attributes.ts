@@ -138,14 +138,17 @@ function requireNoLibrary({ namespace }: Pod): void {
 }
 
 /** @throws not-found, where the id is one of another store */
-function findRecord({ store }: Volumes, volumeId: string, own: OwnAttributes): VolumeRecord | undefined {
+function findRecord({ store, driver }: Volumes, volumeId: string, own: OwnAttributes): VolumeRecord | undefined {
   try {
     const id = parseVolumeId(store, volumeId)
     return id === undefined ? undefined : readVolume(store, id)
   } catch (error) {
     if (!isStratumError(error, 'wrong-node')) throw error
     if (own.label !== undefined) return undefined // a static PV may be called as it likes
-    throw new StratumError('not-found', error.message, { cause: error })
+    throw new StratumError('not-found', `${error.message}, not of the store that node ${driver.nodeId} has now`, {
+      cause: error,
+      hint: 'Was the node set up anew? Bring its store back from a backup, or delete the claim. An empty volume is never put in its place',
+    })
   }
 }
 

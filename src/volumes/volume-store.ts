@@ -10,6 +10,7 @@ import {
   type RecordKind,
   readRecord,
   removeRecord,
+  syncRecords,
   tidyRecords,
   writeRecord,
 } from './record-store.ts'
@@ -96,6 +97,12 @@ export const readSnapshot = (store: Store, id: SnapshotId): SnapshotRecord | und
 /** Durable when it returns. */
 export const writeVolume = (store: Store, record: VolumeRecord): void => writeRecord(VOLUMES, store, record)
 export const writeSnapshot = (store: Store, record: SnapshotRecord): void => writeRecord(SNAPSHOTS, store, record)
+
+/** Writes down what is going to be made; that is durable when `syncVolumes` returns, and for a snapshot when it is `ready`. */
+export const intendVolume = (store: Store, record: VolumeRecord): void => writeRecord(VOLUMES, store, record, 'bytes')
+export const syncVolumes = (store: Store): void => syncRecords(VOLUMES, store)
+export const intendSnapshot = (store: Store, record: SnapshotRecord): void =>
+  writeRecord(SNAPSHOTS, store, record, 'bytes')
 
 /** Durable when it returns. */
 export const removeVolumeRecord = (store: Store, id: VolumeId): void => removeRecord(VOLUMES, store, id)

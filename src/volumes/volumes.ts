@@ -21,15 +21,21 @@ export interface DriverOptions {
   readonly headsDir: string
 }
 
-/** Who may mount a label's HEAD writable. One node at a time; without a cluster, this one. */
+/** Who may use labels here: a HEAD one node at a time, a namespace its own. Without a cluster, this node and everybody. */
 export interface HolderArbiter {
   /** Before the first mount of a HEAD. @throws other-holder (with its name), unavailable */
   take(label: Label, signal: AbortSignal): Promise<void>
   /** After the HEAD was deleted. */
   release(label: Label): Promise<void>
+  /** Before a pod sees a label of its own namespace; `take` asks it, too. @throws permission (it was deleted and made again), unavailable */
+  requireNamespace(namespace: string, signal: AbortSignal): Promise<void>
 }
 
-export const SOLE_HOLDER: HolderArbiter = { take: async () => undefined, release: async () => undefined }
+export const SOLE_HOLDER: HolderArbiter = {
+  take: async () => undefined,
+  release: async () => undefined,
+  requireNamespace: async () => undefined,
+}
 
 /** Who is named in the log of a label for what kubelet and the sidecars ask for. */
 export const ACTOR = 'csi'

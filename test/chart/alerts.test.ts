@@ -111,6 +111,13 @@ const CASES: readonly Case[] = [
     labels: NODE,
   },
   {
+    alert: 'StratumOrphanedTargets',
+    firing: { [`stratum_orphaned_targets{${ON}}`]: '0x5 2x100' },
+    quiet: { [`stratum_orphaned_targets{${ON}}`]: '0x5 2x50 0x100' },
+    after: 67,
+    labels: NODE,
+  },
+  {
     alert: 'StratumPublishErrors',
     firing: { [publishes('OK')]: '0+9x100', [publishes('INTERNAL')]: '0+1x100' },
     quiet: {

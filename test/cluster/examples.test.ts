@@ -8,7 +8,7 @@ import { ensureInstalled } from './support/install.ts'
 import { podNamed } from './support/pods.ts'
 import { waitFor } from './support/wait.ts'
 
-/** Every file of deploy/examples does what it says, applied as it is. */
+/** Every file of deploy/examples does what it says, applied as it is by server-side apply, and applying it again would change nothing. */
 
 before(ensureInstalled)
 
@@ -60,10 +60,11 @@ for (const name of ORDER) {
   test(`${name}.yaml`, async () => {
     const file = path.join(FOLDER, `${name}.yaml`)
     if (name === 'static-head') await importSite()
-    await kubectl('apply', '-f', file)
+    await kubectl('apply', '--server-side', '-f', file)
     await waitFor(`everything in ${name}.yaml`, async () => (await unfinished(file)).length === 0, {
       explain: async () => (await unfinished(file)).map(object => describe(object)).join('\n'),
     })
+    await kubectl('diff', '--server-side', '-f', file) // fails where there is a difference
     if (SHOW_THE_PAGE.has(name)) {
       const pod = (await objects(file)).find(object => object.kind === 'Pod')!
       assert.equal(await kubectl('logs', pod.metadata.name, '--namespace', NAMESPACE), '<h1>one</h1>')

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { releaseBefore } from './images/before.ts'
 import { driverImage } from './images/driver.ts'
 import { smallImages } from './images/small.ts'
 import { runInCluster } from './machine/enter.ts'
@@ -17,6 +18,8 @@ const MODES: Record<string, string> = {
   '--by-hand': 'by-hand.ts',
   '--conformance': 'conformance/run-conformance.ts',
 }
+/** The test file that wants the release before. */
+const UPGRADES = 'install.test.ts'
 const [first, ...rest] = process.argv.slice(2)
 const mode = MODES[first ?? '']
 const words = mode === undefined ? process.argv.slice(2) : rest
@@ -27,6 +30,12 @@ const images = [...(await smallImages()), driver.file]
 if (first === '--conformance') {
   await buildPrograms(CONFORMANCE)
   images.push(...(await conformanceImages()))
+}
+const isUpgraded = mode === undefined && (words.length === 0 || words.some(word => UPGRADES.includes(word)))
+using before = isUpgraded ? await releaseBefore() : undefined
+if (before !== undefined) {
+  if (!images.includes(before.image.file)) images.push(before.image.file)
+  Object.assign(process.env, { STRATUM_CHART_BEFORE: before.chart, STRATUM_IMAGE_TAG_BEFORE: before.image.tag })
 }
 const script = path.join(import.meta.dirname, mode ?? 'run-tests.ts')
 process.exitCode = await runInCluster(script, [images.join(','), driver.tag, ...words])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -21,6 +22,7 @@ import {
 } from 'fast-check'
 import { decideCommits } from '../../src/collect/decide-commits.ts'
 import type { Root } from '../../src/collect/root.ts'
+import { surveyStore } from '../../src/collect/survey.ts'
 import type { CommitId } from '../../src/names/commit-id.ts'
 import { collectGarbage } from '../../src/repository/collect.ts'
 import { verifyCommits } from '../../src/repository/verify.ts'
@@ -75,6 +77,8 @@ type Step =
   | { readonly do: 'import'; readonly tag: string; readonly files: readonly number[] }
   | { readonly do: 'remove' | 'mount' | 'unmount'; readonly tag: string }
   | { readonly do: 'collect'; readonly now: boolean }
+  /** An import is killed between its objects and its commit. */
+  | { readonly do: 'lose'; readonly file: number }
 
 const tag = constantFrom('a:1', 'a:2', 'b:1', 'b:2')
 const step: Arbitrary<Step> = oneof(
@@ -91,6 +95,7 @@ const step: Arbitrary<Step> = oneof(
     arbitrary: record({ do: constantFrom('remove' as const, 'mount' as const, 'unmount' as const), tag }),
   },
   { weight: 3, arbitrary: record({ do: constant('collect' as const), now: boolean() }) },
+  { weight: 1, arbitrary: record({ do: constant('lose' as const), file: integer({ min: 0, max: 7 }) }) },
 )
 
 test('whatever happens to a store, a collection leaves everything reachable as it was, and nothing else', async () => {
@@ -116,6 +121,7 @@ interface Model {
 
 async function take(store: TestStore, model: Model, each: Step): Promise<void> {
   if (each.do === 'collect') return collectAndCheck(store, model, each.now)
+  if (each.do === 'lose') return loseObject(store, each.file)
   const there = model.tags.get(each.tag)
   const mounted = model.mounts.get(each.tag)
   if (each.do === 'import' && there === undefined) {
@@ -132,6 +138,11 @@ async function take(store: TestStore, model: Model, each: Step): Promise<void> {
   }
 }
 
+function loseObject({ store }: TestStore, file: number): void {
+  const digest = createHash('sha256').update(`lost ${file}`).digest('hex')
+  fs.writeFileSync(`${store.path}/objects/${digest.slice(0, 2)}/${digest.slice(2)}`, 'lost')
+}
+
 async function collectAndCheck(store: TestStore, model: Model, now: boolean): Promise<void> {
   const { held } = await collectGarbage(store, { now })
   const { commits } = listContents(store.store.path)
@@ -143,6 +154,11 @@ async function collectAndCheck(store: TestStore, model: Model, now: boolean): Pr
       commit,
       'a commit stays that nothing keeps',
     )
+  // However little the collection looked at, who looks at everything finds nothing more.
+  fs.renameSync(`${store.store.path}/state/collected`, `${store.scratch}/memo`)
+  const { garbage } = await surveyStore(store.store)
+  assert.equal(garbage.size, 0, 'an object stays that nothing names')
+  fs.renameSync(`${store.scratch}/memo`, `${store.store.path}/state/collected`)
   const { findings } = await verifyCommits(store, { reference: undefined, quick: false })
   assert.deepEqual(findings, [])
   for (const { files, mountpoint } of model.mounts.values()) assert.deepEqual(readFiles(mountpoint), files)

@@ -28,6 +28,7 @@ test('a HEAD that another node holds is not mounted here, its tags are', async (
       throw new StratumError('other-holder', `${label} is held by node-2`)
     },
     release: async () => undefined,
+    requireNamespace: async () => undefined,
   }
   const driver = { name: 'd', nodeId: 'n', kubeletDir: undefined, headsDir: `${store.scratch}/heads` }
   const volumes = await openVolumes(store.store, driver, holders)
@@ -44,6 +45,10 @@ test('a HEAD that another node holds is not mounted here, its tags are', async (
 test('the name of a node is a topology value', async () => {
   const store = createTestStore()
   const driver = { name: 'd', nodeId: 'n'.repeat(64), kubeletDir: undefined, headsDir: `${store.scratch}/heads` }
-  const holders: HolderArbiter = { take: async () => undefined, release: async () => undefined }
+  const holders: HolderArbiter = {
+    take: async () => undefined,
+    release: async () => undefined,
+    requireNamespace: async () => undefined,
+  }
   await assert.rejects(openVolumes(store.store, driver, holders), { code: 'usage' })
 })

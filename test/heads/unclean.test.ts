@@ -20,7 +20,12 @@ function scanOf(files: Readonly<Record<string, readonly [ctime: number, size: nu
   const children = new Map(
     Object.entries(files).map(([name, [ctime, size]]) => [name, node(0o100644, ctime, size)] as const),
   )
-  return { root: { ...node(0o040755, 0, 0), content: undefined, children }, index: new Map(), moved: [] }
+  return {
+    root: { ...node(0o040755, 0, 0), content: undefined, children },
+    index: new Map(),
+    indexRoot: undefined,
+    moved: [],
+  }
 }
 
 const HEAD = { bootId: '', uncleanBefore: [] } as unknown as HeadRecord

@@ -98,6 +98,7 @@ test('a label whose HEAD another node holds is not taken; one that a failed call
       if (label === 'team-a/data') throw new StratumError('other-holder', 'node-2 holds it')
     },
     release: async label => void released.push(label),
+    requireNamespace: async () => undefined,
   })
   const { record } = await createFor(volumes, { uid: 'abcdef01-2' })
   assert.equal(record.label, 'team-a/data-abcdef01')

@@ -1,7 +1,7 @@
 import { shortId } from '../../names/commit-id.ts'
 import { parseReference } from '../../names/reference.ts'
 import { toUser } from '../../names/text.ts'
-import type { Mounted } from '../../mounts/records.ts'
+import type { RecordedMount } from '../../mounts/records.ts'
 import type { Context } from '../../repository/context.ts'
 import { type CommitStatus, type HeadStatus, readStatus } from '../../repository/status.ts'
 import { count, formatBytes, formatTable, formatTime } from '../format.ts'
@@ -41,11 +41,11 @@ async function showMounts({ store }: Context): Promise<Outcome> {
   }
 }
 
-function nameOf({ label, tag, commit, generation }: Mounted): string {
+function nameOf({ label, tag, commit, generation }: RecordedMount): string {
   return generation !== undefined ? label : `${label}:${tag ?? shortId(commit)}`
 }
 
-function mountJson(mounted: Mounted): Record<string, unknown> {
+function mountJson(mounted: RecordedMount): Record<string, unknown> {
   const { label, tag, commit, readOnly, since, pid } = mounted
   return {
     label,
@@ -57,7 +57,7 @@ function mountJson(mounted: Mounted): Record<string, unknown> {
   }
 }
 
-function mountLines(mounts: readonly Mounted[]): string[] {
+function mountLines(mounts: readonly RecordedMount[]): string[] {
   if (mounts.length === 0) return ['mounted      no']
   return mounts.map(
     ({ mountpoint, since, readOnly }) =>

@@ -39,6 +39,8 @@ export interface Key {
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
+  /** Milliseconds for the whole answer. */
+  readonly limitMs?: number
 }
 
 export interface PatchOptions extends CallOptions {
@@ -84,10 +86,10 @@ export async function getObject<T extends KubeObject>(
   server: ApiServer,
   resource: Resource<T>,
   key: Key,
-  { signal }: CallOptions = {},
+  options: CallOptions = {},
 ): Promise<T | undefined> {
   try {
-    return (await callApi(server, { method: 'GET', path: objectPath(resource, key), signal })) as T
+    return (await callApi(server, { method: 'GET', path: objectPath(resource, key), ...options })) as T
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error

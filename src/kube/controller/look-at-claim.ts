@@ -14,7 +14,9 @@ import {
   VOLUMES,
 } from '../resources/core.ts'
 import { labelName, storeLabel } from '../resources/names.ts'
-import { type ControllerContext, FROM, mayNeedNode, SELECTED_NODE, type World } from './world.ts'
+import { STRATUM_LABELS } from '../resources/stratum.ts'
+import { FROM, mayNeedNode, SELECTED_NODE } from './projections.ts'
+import type { ControllerContext, World } from './world.ts'
 
 /** A source that is not ready yet is asked for again. */
 const AGAIN_MS = 5_000
@@ -50,7 +52,7 @@ async function isOurs({ server }: ControllerContext, { spec }: Claim, signal: Ab
   const { storageClassName: name } = spec
   if (!name) return false
   const storageClass = await getObject(server, STORAGE_CLASSES, { name }, { signal })
-  return storageClass?.provisioner === DRIVER_NAME && storageClass.volumeBindingMode === 'WaitForFirstConsumer'
+  return storageClass?.provisioner === DRIVER_NAME
 }
 
 async function findNode(
@@ -63,7 +65,7 @@ async function findNode(
   const source = spec.dataSource ?? spec.dataSourceRef
   const nodeName =
     source === undefined
-      ? nodeOfTag(context, world, namespace, metadata.annotations?.[FROM] ?? '')
+      ? await nodeOfTag(context, namespace, metadata.annotations?.[FROM] ?? '', signal)
       : await nodeOfSource(context, namespace, source, signal)
   return nodeName !== undefined && world.nodes.get(nodeName) !== undefined ? nodeName : undefined
 }
@@ -90,17 +92,17 @@ async function nodeOfSource(
 }
 
 /** `label:tag`: the holder's node if the tag is there, else a node that has commits of the label. */
-function nodeOfTag(
-  { home }: ControllerContext,
-  world: World,
+async function nodeOfTag(
+  { server, home }: ControllerContext,
   namespace: string,
   reference: string,
-): string | undefined {
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const [text, tag = ''] = reference.split(':')
   const label = storeLabel(namespace, text)
   const name = label === undefined ? undefined : labelName(label, home)
   if (name === undefined || isHead(tag)) return undefined
-  const status = world.labels.get(`${name.namespace}/${name.name}`)?.status
+  const status = (await getObject(server, STRATUM_LABELS, name, { signal }))?.status
   const nodes = (status?.nodes ?? []).filter(({ tagCount = 0 }) => tagCount > 0).map(({ nodeName }) => nodeName)
   const holder = status?.holder?.nodeName
   const hasTag = status?.tags?.some(each => each.name === tag) ?? false

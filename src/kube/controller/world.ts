@@ -4,19 +4,11 @@ import type { ApiServer } from '../client/api-server.ts'
 import type { Recorder } from '../client/events.ts'
 import { type Mirror, mirrorResource, type MirrorTiming } from '../client/mirror.ts'
 import type { KubeObject, Resource } from '../client/objects.ts'
-import {
-  type Claim,
-  CLAIMS,
-  CSI_NODES,
-  type CsiNode,
-  DRIVER_NAME,
-  isReady,
-  type Node,
-  NODES,
-} from '../resources/core.ts'
+import { type Claim, CLAIMS, CSI_NODES, type CsiNode, isReady, type Node, NODES } from '../resources/core.ts'
 import { labelName, storeLabel } from '../resources/names.ts'
 import { STRATUM_COMMITS, STRATUM_LABELS, type StratumCommit, type StratumLabel } from '../resources/stratum.ts'
 import type { NodeState } from './plan-request.ts'
+import { projectClaim, projectCsiNode, projectLabel, projectNode, projectRequest } from './projections.ts'
 
 /** What the controller sees of the cluster, as it is now. */
 export interface World extends AsyncDisposable {
@@ -64,7 +56,7 @@ export function openWorld(options: WorldOptions, goneAfterMs = GONE_AFTER_MS): W
   const mirror = <T extends KubeObject>(
     resource: Resource<T>,
     onChange: (key: string, now: T | undefined, before: T | undefined) => void,
-    project: (object: T) => T = withoutManagers,
+    project: (object: T) => T,
   ): Mirror<T> =>
     mirrorResource(server, resource, { project, onChange, log, metrics, ...(timing === undefined ? {} : { timing }) })
   const nodes = mirror(
@@ -79,11 +71,15 @@ export function openWorld(options: WorldOptions, goneAfterMs = GONE_AFTER_MS): W
   const world: World = {
     goneAfterMs,
     requestsFor: open.find,
-    requests: mirror(STRATUM_COMMITS, (key, now, before) => {
-      open.note(key, now ?? before, now !== undefined)
-      options.onRequest(key)
-    }),
-    labels: mirror(STRATUM_LABELS, options.onLabel),
+    requests: mirror(
+      STRATUM_COMMITS,
+      (key, now, before) => {
+        open.note(key, now ?? before, now !== undefined)
+        options.onRequest(key)
+      },
+      projectRequest,
+    ),
+    labels: mirror(STRATUM_LABELS, options.onLabel, projectLabel),
     nodes,
     csiNodes: mirror(CSI_NODES, name => options.onNode(name, false), projectCsiNode),
     claims: mirror(CLAIMS, options.onClaim, projectClaim),
@@ -133,47 +129,4 @@ export function labelKey({ metadata, spec }: StratumCommit, home: string): strin
   const label = storeLabel(metadata.namespace ?? '', spec.label)
   const name = label === undefined ? undefined : labelName(label, home)
   return name === undefined ? undefined : `${name.namespace}/${name.name}`
-}
-
-/** The owners of fields are as long as the object. */
-function withoutManagers<T extends KubeObject>(object: T): T {
-  const { managedFields: _, ...metadata } = object.metadata as T['metadata'] & { managedFields?: unknown }
-  return { ...object, metadata }
-}
-
-function projectNode({ metadata, spec, status }: Node): Node {
-  const { name, uid, resourceVersion, creationTimestamp } = metadata
-  const conditions = status?.conditions?.filter(({ type }) => type === 'Ready') ?? []
-  return {
-    metadata: { name, uid, resourceVersion, creationTimestamp },
-    spec: { taints: spec?.taints ?? [] },
-    status: { conditions },
-  }
-}
-
-function projectCsiNode({ metadata, spec }: CsiNode): CsiNode {
-  const { name, uid, resourceVersion, creationTimestamp } = metadata
-  return {
-    metadata: { name, uid, resourceVersion, creationTimestamp },
-    spec: { drivers: spec.drivers?.filter(driver => driver.name === DRIVER_NAME) ?? [] },
-  }
-}
-
-/** Of claims that are bound or have no source, nothing is needed. */
-function projectClaim(claim: Claim): Claim {
-  const { name, namespace, uid, resourceVersion, creationTimestamp, annotations } = claim.metadata
-  const metadata = { name, uid, resourceVersion, creationTimestamp, ...(namespace === undefined ? {} : { namespace }) }
-  if (!mayNeedNode(claim)) return { metadata, spec: {} }
-  return { metadata: { ...metadata, annotations: annotations ?? {} }, spec: claim.spec, status: claim.status ?? {} }
-}
-
-/** The annotation of a claim that begins with a tag. */
-export const FROM = 'stratum.dev/from'
-export const SELECTED_NODE = 'volume.kubernetes.io/selected-node'
-
-/** An unbound claim with a source, whose node nobody has selected. */
-export function mayNeedNode({ metadata, spec }: Claim): boolean {
-  const { annotations = {}, deletionTimestamp } = metadata
-  const hasSource = spec.dataSource !== undefined || spec.dataSourceRef !== undefined || annotations[FROM] !== undefined
-  return hasSource && !spec.volumeName && annotations[SELECTED_NODE] === undefined && deletionTimestamp === undefined
 }

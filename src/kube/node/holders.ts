@@ -13,6 +13,8 @@ import type { NodeContext } from './node-context.ts'
 
 const TRIES_MAX = 8
 const RETRY_MS = 50
+/** kubelet waits for two minutes; a HEAD that is held is mounted long before, whatever the API server does. */
+const ASK_LIMIT_MS = 5_000
 
 /**
  * One HEAD, one holder: the StratumLabel's status names the store, which takes it by compare-and-swap before the first mount. What this store holds it
@@ -30,6 +32,9 @@ export function createHolders(context: NodeContext, onChange: (label: Label) => 
         if (!isStratumError(error, 'unavailable') || !isHeld(store, label)) throw error
         log.info({ label, why: error.message }, 'HEAD is held since before')
       }
+    },
+    async requireNamespace(namespace, signal) {
+      if (namespace !== home) await requireNamespace(context, namespace, signal)
     },
     async release(label) {
       const record = readHolder(store, label)
@@ -92,7 +97,7 @@ export async function ensureObject(
   signal?: AbortSignal,
 ): Promise<StratumLabel> {
   for (let tries = 1; ; tries++) {
-    const object = await getObject(server, STRATUM_LABELS, { namespace, name }, { signal })
+    const object = await getObject(server, STRATUM_LABELS, { namespace, name }, { signal, limitMs: ASK_LIMIT_MS })
     if (object !== undefined) return object
     try {
       return await createObject(server, STRATUM_LABELS, { metadata: { namespace, name }, spec: { label } }, { signal })
@@ -109,7 +114,7 @@ function otherHolder(label: Label, { namespace, label: short }: LabelName, holde
       'other-holder',
       `HEAD of ${label} was in the store ${holder.storeId} of this node, which is not the one that is here now`,
       {
-        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} says so`,
+        hint: `If that store is gone for ever, its changes since the last commit are too; ${release} --force says so`,
         details: { holder: holder.nodeName, storeId: holder.storeId },
       },
     )

@@ -65,7 +65,7 @@ export interface VolumeSnapshot extends KubeObject {
 }
 
 export interface VolumeSnapshotContent extends KubeObject {
-  readonly spec: { readonly driver: string }
+  readonly spec: { readonly driver: string; readonly source?: { readonly snapshotHandle?: string } }
   readonly status?: { readonly readyToUse?: boolean }
 }
 
@@ -104,7 +104,7 @@ export const SNAPSHOT_CONTENTS: Resource<VolumeSnapshotContent> = {
 }
 
 export const DRIVER_NAME = 'stratum.csi.dev'
-/** On a VolumeSnapshotContent: the node that makes it. */
+/** On a VolumeSnapshotContent: the node whose sidecar works on it. */
 export const MANAGED_BY = 'snapshot.storage.kubernetes.io/managed-by'
 export const TOPOLOGY_KEY = 'topology.stratum.csi.dev/node'
 

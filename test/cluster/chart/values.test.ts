@@ -108,6 +108,15 @@ test('deploy/ is what the chart renders', () => {
   assert.deepEqual(files.sort(), Object.keys(rendered()).sort())
 })
 
+test('the sidecars that the chart installs are those that the cluster tests run', () => {
+  const locked = fs.readFileSync(path.join(ROOT, 'test/cluster/tools/sidecars/go.mod'), 'utf8')
+  const values = readValues(fs.readFileSync(path.join(CHART, 'values.yaml'), 'utf8'))
+  for (const name of ['provisioner', 'snapshotter']) {
+    const version = new RegExp(`external-${name}/v\\d+ (v\\S+)`).exec(locked)?.[1]
+    assert.equal(values.find(({ path }) => path === `${name}.image.tag`)?.default, version, name)
+  }
+})
+
 /** Another value of the same kind. */
 function other(path: string, text: string): unknown {
   if (path in OTHERS) return OTHERS[path]

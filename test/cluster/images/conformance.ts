@@ -11,5 +11,8 @@ export async function conformanceImages(): Promise<string[]> {
       'ENTRYPOINT ["/agnhost"]',
       'CMD ["pause"]',
     ]),
+    // Of these, the tests want a shell only.
+    await busyboxImage(`${REGISTRY}/nginx:1.15-4`, {}, ['CMD ["sh"]']),
+    await busyboxImage(`${REGISTRY}/glibc-dns-testing:2.0.0`, {}, ['CMD ["sh"]']),
   ]
 }

@@ -26,15 +26,15 @@ export interface DriverImage {
   readonly tag: string
 }
 
-/** The image that the cluster runs, from the Dockerfile and the sources of this checkout as they are now. */
-export async function driverImage(): Promise<DriverImage> {
-  const files = ['Dockerfile', ...SOURCES].flatMap(filesBelow).sort()
+/** The image that the cluster runs, from the Dockerfile and the sources of a checkout (this one, if not said) as they are now. */
+export async function driverImage(root = ROOT): Promise<DriverImage> {
+  const files = ['Dockerfile', ...SOURCES].flatMap(name => filesBelow(root, name)).sort()
   const folder = cacheFolder(
     'driver',
-    files.flatMap(file => [file, fs.readFileSync(path.join(ROOT, file))]),
+    files.flatMap(file => [file, fs.readFileSync(path.join(root, file))]),
   )
   const tag = tagOf(folder)
-  const file = await once(path.join(folder, 'image.tar'), unfinished => build(tag, unfinished))
+  const file = await once(path.join(folder, 'image.tar'), unfinished => build(root, tag, unfinished))
   fs.utimesSync(file, new Date(), new Date())
   await forgetOldImages()
   return { file, tag }
@@ -55,7 +55,7 @@ function tagOf(folder: string): string {
   return path.basename(folder).replace('driver-', '')
 }
 
-async function build(tag: string, target: string): Promise<void> {
+async function build(root: string, tag: string, target: string): Promise<void> {
   await baseImages()
   const name = `${DRIVER_REPOSITORY}:${tag}`
   say(`building ${name} from the Dockerfile`)
@@ -73,14 +73,16 @@ async function build(tag: string, target: string): Promise<void> {
     ...registry,
     '--tag',
     name,
-    ROOT,
+    root,
   ])
   await saveImage(name, target)
 }
 
-function filesBelow(name: string): string[] {
-  const full = path.join(ROOT, name)
-  if (!fs.statSync(full).isDirectory()) return [name]
+function filesBelow(root: string, name: string): string[] {
+  const full = path.join(root, name)
+  const kind = fs.statSync(full, { throwIfNoEntry: false })
+  if (kind === undefined) return [] // an older checkout did not have it yet
+  if (!kind.isDirectory()) return [name]
   const inner = fs.readdirSync(full, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
-  return inner.map(entry => path.relative(ROOT, path.join(entry.parentPath, entry.name)))
+  return inner.map(entry => path.relative(root, path.join(entry.parentPath, entry.name)))
 }

@@ -199,6 +199,11 @@ test('clones and claims that begin with a tag are sent to the node of their sour
     volumeBindingMode: 'WaitForFirstConsumer',
   })
   await make(STORAGE_CLASSES, {
+    metadata: { name: 'early' },
+    provisioner: 'stratum.csi.dev',
+    volumeBindingMode: 'Immediate',
+  })
+  await make(STORAGE_CLASSES, {
     metadata: { name: 'other' },
     provisioner: 'x.y',
     volumeBindingMode: 'WaitForFirstConsumer',
@@ -224,6 +229,11 @@ test('clones and claims that begin with a tag are sent to the node of their sour
     spec: claimSpec({ dataSource: { kind: 'PersistentVolumeClaim', name: 'source' } }),
   })
   assert.equal(await selected('clone'), 'node-9')
+  await make(CLAIMS, {
+    metadata: claimKey('clone-early'),
+    spec: claimSpec({ storageClassName: 'early', dataSource: { kind: 'PersistentVolumeClaim', name: 'source' } }),
+  })
+  assert.equal(await selected('clone-early'), 'node-9')
   const from = { annotations: { 'stratum.dev/from': 'web:kept' } }
   await make(CLAIMS, { metadata: { ...claimKey('from-tag'), ...from }, spec: claimSpec({}) })
   assert.equal(await selected('from-tag'), 'node-1')

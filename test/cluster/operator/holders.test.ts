@@ -131,13 +131,13 @@ test('a namespace that was deleted and made again inherits nothing unless its ad
     one.cluster.holders.take(parseLabel('team-x/db'), soon()),
     (error: Error & { code: string; hint: string }) => {
       assert.equal(error.code, 'permission')
-      assert.equal(
-        error.hint,
-        `To give them to this one: kubectl annotate namespace team-x stratum.dev/adopt=${first?.metadata.uid}`,
-      )
+      const annotate = `kubectl annotate namespace team-x stratum.dev/adopt=${first?.metadata.uid}`
+      assert.ok(error.hint.includes(annotate), error.hint)
+      assert.match(error.hint, /stratum --store \S+ remove team-x\/web --yes/)
       return true
     },
   )
+  await assert.rejects(one.cluster.holders.requireNamespace('team-x', soon()), { code: 'permission' })
   await ask(api, 'team-x', 'theirs', { label: 'web', consistency: 'Live' })
   const refused = await ended(api, 'team-x', 'theirs')
   assert.equal(verdict(refused, 'Ready'), 'False PermissionDenied')
@@ -146,6 +146,43 @@ test('a namespace that was deleted and made again inherits nothing unless its ad
   await one.cluster.holders.take(parseLabel('team-x/web'), soon())
   await ask(api, 'team-x', 'adopted', { label: 'web', consistency: 'Live' })
   assert.equal(verdict(await ended(api, 'team-x', 'adopted'), 'Ready'), 'True Completed')
+})
+
+test('a namespace that was made again begins anew where nothing of the earlier one is left', async () => {
+  await api.createNamespace('team-v')
+  await one.store.importFiles('team-v/web:v1', { f: 'f' })
+  await one.cluster.holders.requireNamespace('team-v', soon())
+  await removeNamespace('team-v')
+  await api.createNamespace('team-v')
+  await assert.rejects(one.cluster.holders.requireNamespace('team-v', soon()), { code: 'permission' })
+  await assert.rejects(one.cluster.holders.take(parseLabel('team-v/db'), soon()), { code: 'permission' })
+  assert.equal(one.store.run(['remove', 'team-v/web', '--yes']).status, 0)
+  await one.cluster.holders.take(parseLabel('team-v/db'), soon())
+  await one.cluster.holders.requireNamespace('team-v', soon())
+})
+
+test('while the API server is away, namespaces are what they were: known, refused or unknown', async () => {
+  await api.createNamespace('team-y')
+  const owns = (node: typeof one, name: string): Promise<void> => node.cluster.holders.requireNamespace(name, soon())
+  await two.store.importFiles('team-y/web:v1', { f: 'f' })
+  await owns(two, 'team-a')
+  await owns(two, 'team-y')
+  await owns(two, HOME)
+  await removeNamespace('team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'not-found' })
+  await api.createNamespace('team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission', message: /belong to an earlier namespace/ })
+  await owns(one, 'team-y') // this store has nothing of the first one
+  await api.stop()
+  await owns(two, 'team-a')
+  await owns(one, 'team-y')
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission', hint: /stratum.dev\/adopt=/ })
+  await assert.rejects(owns(two, 'team-z'), { code: 'unavailable', message: /whose the labels of team-z\/ are/ })
+  await api.start()
+  const { uid } = (await getObject(api.admin, NAMESPACES, { name: 'team-a' }))?.metadata ?? {}
+  const annotations = { 'stratum.dev/adopt': uid }
+  await patchObject(api.admin, NAMESPACES, { name: 'team-y' }, { metadata: { annotations } })
+  await assert.rejects(owns(two, 'team-y'), { code: 'permission' }, 'adopting another one changes nothing')
 })
 
 /** There is no kube-controller-manager here that would do it. */

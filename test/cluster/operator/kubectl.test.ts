@@ -176,7 +176,7 @@ test('doctor says what is wrong and what to do, and forgets a node', async () =>
   )
   const { stdout, stderr } = await kubectl('doctor')
   assert.match(stdout, /ok|note\s+nodes with the plugin/)
-  assert.match(stdout, /WRONG\s+storage classes\s+now binds at once/)
+  assert.match(stdout, /note\s+storage classes\s+now binds at once/)
   assert.match(stdout, /WRONG\s+holders of HEADs\s+team-a\/web on nodes that are gone/)
   assert.match(stdout, /WRONG\s+volumes of nodes that are gone\s+pvc-1/)
   assert.match(stdout, /WRONG\s+claims of HEADs\s+team-a\/wrong/)

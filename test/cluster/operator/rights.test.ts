@@ -1,3 +1,6 @@
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { after, test } from 'node:test'
 import type { ApiServer } from '../../../src/kube/client/api-server.ts'
 import { createObject, type KubeObject, patchObject, type Resource } from '../../../src/kube/client/objects.ts'
@@ -453,4 +456,42 @@ test('each component can do what the chart says and nothing else', async () => {
       tryCall(controller, 'GET', '/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler'),
     ],
   ])
+})
+
+/** A row of `kubectl auth can-i --list` or of the table in docs/kubernetes/security.md: the resource, and its verbs in order. */
+type Rights = Map<string, string>
+
+const verbsOf = (text: string): string => text.split(' ').sort().join(' ')
+
+async function rightsOf(account: string, namespace: string): Promise<Rights> {
+  const who = `--as=system:serviceaccount:${HOME}:${account}`
+  const printed = await api.kubectl(['auth', 'can-i', '--list', '--no-headers', who, '-n', namespace])
+  const rows = printed.split('\n').map(line => /^(\S*)\s+\[(.*?)\]\s+\[(.*?)\]\s+\[(.*?)\]$/.exec(line.trim()))
+  return new Map(
+    rows.flatMap(row => {
+      const [, resource = '', urls = '', names = '', verbs = ''] = row ?? []
+      const what = `${resource}${urls}${names === '' ? '' : `, only ${names}`}`
+      return [[what, verbsOf(verbs)] as const]
+    }),
+  )
+}
+
+/** Those of the document, in the whole cluster or, with the rest, in the account's own namespace. */
+function documented(account: string, withOwnNamespace: boolean): Rights {
+  const file = path.resolve(import.meta.dirname, '../../../docs/kubernetes/security.md')
+  const rows = fs.readFileSync(file, 'utf8').matchAll(/^\| (stratum-\w+) +\| ([^|]+?) +\| ([^|]+?) +\| ([^|]+?) +\|$/gm)
+  const own = [...rows].filter(([, name, place]) => name === account && (withOwnNamespace || place === 'cluster'))
+  return new Map(own.map(([, , , resource, verbs]) => [resource, verbsOf(verbs)]))
+}
+
+test('kubectl auth can-i --list says of each account what the documented table says, and nothing else', async () => {
+  for (const account of ['stratum-node', 'stratum-controller']) {
+    for (const namespace of ['team-a', HOME]) {
+      const everybody = await rightsOf('nobody', namespace)
+      const rights = [...(await rightsOf(account, namespace))].filter(([what]) => !everybody.has(what))
+      const wanted = [...documented(account, namespace === HOME)]
+      assert.ok(wanted.length > 10, 'the table was read')
+      assert.deepEqual(rights.sort(), wanted.sort(), `${account} in ${namespace}`)
+    }
+  }
 })

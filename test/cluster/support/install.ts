@@ -9,18 +9,35 @@ import { apply, cluster, DRIVER_TAG, type KubeObject, kubectl } from './cluster.
 
 export const NAMESPACE = 'stratum-system'
 export const RELEASE = 'stratum'
-export const CHART = path.resolve(import.meta.dirname, '../../../charts/stratum')
+/** A chart and the tag of the image that it runs. */
+export interface Release {
+  readonly chart: string
+  readonly tag: string
+}
+
+export const CURRENT: Release = {
+  chart: path.resolve(import.meta.dirname, '../../../charts/stratum'),
+  tag: DRIVER_TAG,
+}
+const { STRATUM_CHART_BEFORE, STRATUM_IMAGE_TAG_BEFORE } = process.env
+/** Of the commit before, where it is to be had: see ../images/before.ts. */
+export const BEFORE: Release | undefined =
+  STRATUM_CHART_BEFORE === undefined || STRATUM_IMAGE_TAG_BEFORE === undefined
+    ? undefined
+    : { chart: STRATUM_CHART_BEFORE, tag: STRATUM_IMAGE_TAG_BEFORE }
 
 /** The values of the tests: images that the nodes have, and a boot id that changes when a node of ours is switched off and on. */
 const [provisioner, snapshotter] = ['csi-provisioner', 'csi-snapshotter'].map(name => {
   const [repository, tag] = sidecarImage(name).split(':')
   return { image: { repository, tag } }
 })
-const VALUES = {
-  image: { repository: DRIVER_REPOSITORY, tag: DRIVER_TAG },
-  node: { env: [{ name: 'STRATUM_BOOT_ID', value: '/run/stratum/boot-id' }] },
-  provisioner,
-  snapshotter,
+function valuesFor(tag: string): object {
+  return {
+    image: { repository: DRIVER_REPOSITORY, tag },
+    node: { env: [{ name: 'STRATUM_BOOT_ID', value: '/run/stratum/boot-id' }] },
+    provisioner,
+    snapshotter,
+  }
 }
 
 export function helm(...args: string[]): Promise<string> {
@@ -29,18 +46,22 @@ export function helm(...args: string[]): Promise<string> {
 }
 
 /** Installs or upgrades the release and waits until all its pods are ready. `more` are arguments for Helm, such as `--set …`. */
-export async function installChart(verb: 'install' | 'upgrade', ...more: string[]): Promise<string> {
+export async function installChart(
+  verb: 'install' | 'upgrade',
+  { chart, tag }: Release,
+  ...more: string[]
+): Promise<string> {
   const values = path.join(cluster.folder, 'values.json')
-  fs.writeFileSync(values, JSON.stringify(VALUES))
+  fs.writeFileSync(values, JSON.stringify(valuesFor(tag)))
   const place = verb === 'install' ? ['--create-namespace'] : []
-  return helm(verb, RELEASE, CHART, ...place, '--values', values, '--wait', '--timeout', '5m', ...more)
+  return helm(verb, RELEASE, chart, ...place, '--values', values, '--wait', '--timeout', '5m', ...more)
 }
 
 /** What the tests of volumes start with: the snapshot-controller and the chart, unless an earlier file has left them there. */
 export async function ensureInstalled(): Promise<void> {
   await ensureSnapshotController()
   const releases = await helm('list', '--output', 'json')
-  if (!JSON.parse(releases).some((it: { name: string }) => it.name === RELEASE)) await installChart('install')
+  if (!JSON.parse(releases).some((it: { name: string }) => it.name === RELEASE)) await installChart('install', CURRENT)
 }
 
 /** The cluster's snapshot-controller, which is no part of the chart. It gets every right: whether it needs them is not what is tested. */

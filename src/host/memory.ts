@@ -1,0 +1,38 @@
+import v8 from 'node:v8'
+import vm from 'node:vm'
+import { libc } from './libc.ts'
+
+/** Memory of processes that run for weeks: what was needed once is given back. */
+const mallopt = libc.func('int mallopt(int parameter, int value)')
+const M_TRIM_THRESHOLD = -1
+const M_MMAP_THRESHOLD = -3
+const M_ARENA_MAX = -8
+/** From this size on, each piece of memory is a mapping of its own, which goes when it is freed. */
+const OWN_MAPPING_BYTES = 1 << 17
+const TRIM_BYTES = 1 << 20
+const ARENAS = 2
+
+/** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
+const SMALL_NURSERY = '--semi-space-growth-factor=1'
+
+/**
+ * Keeps a daemon small. The C library would take ever larger pieces from its heap after the first was freed (it raises the limit to what it
+ * saw, up to 32 MiB), fill them with zeros instead of getting them so, and keep the holes that they leave.
+ */
+export function keepMemorySmall(): void {
+  v8.setFlagsFromString(SMALL_NURSERY)
+  mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_BYTES)
+  mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+  mallopt(M_ARENA_MAX, ARENAS)
+}
+
+let collect: (() => void) | undefined
+
+/** Frees what nothing refers to, now: V8 does not count shared memory, and would leave that of a large tree until it wants some itself. */
+export function freeMemory(): void {
+  if (collect === undefined) {
+    v8.setFlagsFromString('--expose-gc')
+    collect = vm.runInNewContext('gc') as () => void
+  }
+  collect()
+}

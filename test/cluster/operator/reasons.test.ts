@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import { after, test } from 'node:test'
+import { parseLabel } from '../../../src/names/label.ts'
+import { getObject, patchObject } from '../../../src/kube/client/objects.ts'
+import { NODES } from '../../../src/kube/resources/core.ts'
+import { readHead } from '../../../src/refs/head-file.ts'
+import { paths } from '../../../src/store/layout.ts'
+import { lockLabel } from '../../../src/store/locks.ts'
+import { startApi } from './support/api.ts'
+import { startController } from './support/controller-lab.ts'
+import { ask, ended, labelUntil, startNode, until, verdict } from './support/node-lab.ts'
+
+/** The reasons of a StratumCommit that need something to go wrong; commits.test.ts and controller.test.ts have the others. */
+const api = await startApi()
+after(() => api[Symbol.asyncDispose]())
+await api.createNamespace('team-a')
+await api.createNode('node-1')
+const node = await startNode(api, 'node-1')
+const controller = await startController(api)
+after(async () => {
+  await node[Symbol.asyncDispose]()
+  await controller[Symbol.asyncDispose]()
+})
+const { store } = node.store
+const WEB = parseLabel('team-a/web')
+const head = await node.head('team-a/web')
+let files = 0
+const write = (): void => fs.writeFileSync(`${head}/file-${++files}`, `content of ${files}`)
+const live = { label: 'web', consistency: 'Live' }
+
+test('InProgress while a node is at it; DeadlineExceeded where it did not come to an end', async () => {
+  write()
+  const lock = await lockLabel(store, WEB)
+  try {
+    await ask(api, 'team-a', 'slow', live)
+    const slow = await until(api, 'team-a', 'slow', object => verdict(object, 'Accepted') === 'True Accepted')
+    assert.deepEqual(
+      ['Ready', 'Committed', 'Tagged', 'Stalled'].map(type => verdict(slow, type)),
+      ['Unknown InProgress', 'Unknown InProgress', 'Unknown InProgress', 'False InProgress'],
+    )
+    assert.equal(slow.status?.nodeName, 'node-1')
+    await ask(api, 'team-a', 'late', { ...live, deadlineSeconds: 2, maxPauseMilliseconds: 1 })
+    const late = await ended(api, 'team-a', 'late')
+    assert.equal(verdict(late, 'Ready'), 'False DeadlineExceeded')
+    assert.equal(verdict(late, 'Stalled'), 'True DeadlineExceeded')
+  } finally {
+    lock[Symbol.dispose]()
+  }
+  assert.equal(verdict(await ended(api, 'team-a', 'slow'), 'Ready'), 'True Completed')
+})
+
+test('Pending while the node that has HEAD does not answer, and says which', async () => {
+  write()
+  await labelUntil(api, 'team-a', 'web', ({ status }) => status?.holder?.nodeName === 'node-1')
+  await node.stop()
+  await ask(api, 'team-a', 'pending', live)
+  const waits = await until(api, 'team-a', 'pending', object => verdict(object, 'Accepted') !== 'none')
+  assert.deepEqual(
+    ['Ready', 'Accepted', 'Stalled'].map(type => verdict(waits, type)),
+    ['Unknown Pending', 'Unknown Pending', 'False Pending'],
+  )
+  assert.match(JSON.stringify(waits.status?.conditions), /waiting for node node-1/)
+  await node.start()
+  assert.equal(verdict(await ended(api, 'team-a', 'pending'), 'Ready'), 'True Completed')
+})
+
+test('NoNode where no ready node has the commits that are to be tagged', async () => {
+  await node.store.importFiles('team-a/tags-only:v1', { f: 'f' })
+  await labelUntil(api, 'team-a', 'tags-only', ({ status }) => status?.nodes?.[0]?.tagCount === 1)
+  const ready = async (is: boolean): Promise<void> => {
+    assert.ok(await getObject(api.admin, NODES, { name: 'node-1' }))
+    const status = { conditions: [{ type: 'Ready', status: is ? 'True' : 'False' }] }
+    await patchObject(api.admin, NODES, { name: 'node-1' }, { status }, { subresource: 'status' })
+  }
+  await ready(false)
+  await ask(api, 'team-a', 'no-node', { label: 'tags-only', source: { tag: 'v1' }, tags: [{ name: 'v2' }] })
+  const waits = await until(api, 'team-a', 'no-node', object => verdict(object, 'Accepted') === 'False NoNode')
+  assert.match(JSON.stringify(waits.status?.conditions), /node-1 had/)
+  await ready(true)
+  assert.equal(verdict(await ended(api, 'team-a', 'no-node'), 'Ready'), 'True Completed')
+})
+
+test('Unclean where a power loss may have cut files: refused with their names, taken where that is allowed', async () => {
+  const other = await node.head('team-a/crashed')
+  fs.writeFileSync(`${other}/cut`, '')
+  const file = paths.headFile(store, parseLabel('team-a/crashed'))
+  const record = readHead(store, parseLabel('team-a/crashed'))
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(record?.bootId ?? 'none', 'another-boot'))
+  await ask(api, 'team-a', 'unclean', { ...live, label: 'crashed' })
+  const refused = await ended(api, 'team-a', 'unclean')
+  assert.equal(verdict(refused, 'Ready'), 'False Unclean')
+  assert.equal(verdict(refused, 'Stalled'), 'True Unclean')
+  assert.match(JSON.stringify(refused.status?.conditions), /cut/)
+  await ask(api, 'team-a', 'allowed', { ...live, label: 'crashed', unclean: 'Allow' })
+  assert.equal(verdict(await ended(api, 'team-a', 'allowed'), 'Ready'), 'True Completed')
+})
+
+test('IntegrityError where the store is damaged: nothing is committed on top of it', async () => {
+  write()
+  const { base } = readHead(store, WEB) ?? {}
+  assert.ok(base)
+  const image = paths.image(store, base)
+  const mode = fs.statSync(image).mode
+  const good = fs.readFileSync(image)
+  const bad = Buffer.from(good)
+  bad[bad.length - 1] ^= 1
+  fs.chmodSync(image, 0o644)
+  fs.writeFileSync(image, bad)
+  await ask(api, 'team-a', 'damaged', live)
+  const refused = await ended(api, 'team-a', 'damaged')
+  fs.writeFileSync(image, good)
+  fs.chmodSync(image, mode)
+  assert.equal(verdict(refused, 'Ready'), 'False IntegrityError')
+  assert.equal(refused.status?.commitId, undefined)
+  await ask(api, 'team-a', 'repaired', live)
+  assert.equal(verdict(await ended(api, 'team-a', 'repaired'), 'Ready'), 'True Completed')
+})
