@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
-import { credentials } from '@grpc/grpc-js'
+import { credentials, loadPackageDefinition } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
 import { loadProtocols } from '../../src/csi/protocol.ts'
 import { connect, createRequest, startNode } from '../support/node-process.ts'
 import { createTestStore } from '../support/store.ts'
@@ -139,6 +141,31 @@ test('a client that sends an authority which is none is served', async () => {
   await using lab = await createVolumesLab()
   using client = connect(lab.socket, { 'grpc.default_authority': 'csi.sock' })
   good(await client.call('Identity', 'Probe', {}))
+})
+
+test('server reflection names every service that is served, and no other', async () => {
+  await using lab = await createVolumesLab()
+  const file = path.resolve(
+    import.meta.dirname,
+    '../../node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto',
+  )
+  const { grpc } = loadPackageDefinition(loadSync(file, { keepCase: true })) as any
+  const client = new grpc.reflection.v1.ServerReflection(`unix://${lab.socket}`, credentials.createInsecure())
+  const stream = client.ServerReflectionInfo()
+  const ask = async (request: object): Promise<any> => {
+    stream.write(request)
+    const [answer] = await once(stream, 'data')
+    return answer
+  }
+  const { list_services_response } = await ask({ list_services: '' })
+  const services = list_services_response.service.map(({ name }: { name: string }) => name)
+  assert.deepEqual(services, ['csi.v1.Identity', 'csi.v1.Controller', 'csi.v1.Node'])
+  const { file_descriptor_response } = await ask({ file_containing_symbol: 'csi.v1.Node.NodePublishVolume' })
+  assert.ok(file_descriptor_response.file_descriptor_proto.length > 0)
+  stream.end()
+  stream.resume()
+  await once(stream, 'end')
+  client.close()
 })
 
 test('garbage is collected in the background', async () => {
