@@ -113,8 +113,8 @@ function wishesOf({ tags = [] }: CommitSpec): TagWish[] {
 function isFinal(error: StratumError, { source, consistency }: CommitSpec): boolean {
   if (error.code === 'in-use') return consistency === 'Idle' // refused with the names of who writes
   if (error.code === 'not-found') return source.head === undefined
-  // A tag that is not where it was expected; a freeze that was tried until the deadline.
-  if (error.code === 'conflict' || error.code === 'timeout') return true
+  if (error.code === 'conflict') return true // a tag that is not where it was expected
+  // A freeze that did not succeed is tried again: pods on a machine that is overloaded may take longer than the pause to stop.
   return !ERROR_TABLE[error.code].retry
 }
 
