@@ -1,8 +1,7 @@
-import type { Server } from '@grpc/grpc-js'
 import type { RegistrationHandlers } from './generated/pluginregistration/Registration.ts'
 import { type CallContext, type Methods, readingAll, wrapService } from './call.ts'
 import type { Protocols } from './protocol.ts'
-import { serveSocket, type SocketServer, socketPath } from './server.ts'
+import { serveSocket, type ServiceList, type SocketServer, socketPath } from './server.ts'
 
 export interface RegistrationOptions {
   readonly driver: string
@@ -35,8 +34,8 @@ export function serveRegistration(
       return {}
     },
   }
-  const add = (server: Server): void =>
-    server.addService(
+  const add = (services: ServiceList): void =>
+    services.addService(
       readingAll(protocols.registration.Registration.service),
       wrapService(context, 'Registration', methods),
     )

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { ReflectionService } from '@grpc/reflection'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js'
 import { StratumError } from '../errors/stratum-error.ts'
 import type { CallGate } from './call.ts'
 import type { Protocols } from './protocol.ts'
@@ -9,6 +9,9 @@ export interface SocketServer {
   /** Takes no new calls, waits for those under way, ends the rest. */
   stop(graceMs: number): Promise<void>
 }
+
+/** Where services are added. */
+export type ServiceList = Pick<Server, 'addService'>
 
 const OPTIONS = {
   'grpc.enable_channelz': 0, // grows with every short connection (grpc-node 2068)
@@ -32,13 +35,19 @@ export function socketPath(endpoint: string): string {
 export async function serveSocket(
   endpoint: string,
   protocols: Protocols,
-  add: (server: Server) => void,
+  add: (services: ServiceList) => void,
   gate: CallGate,
 ): Promise<SocketServer> {
   const path = socketPath(endpoint)
   const server = new Server(OPTIONS)
-  add(server)
-  new ReflectionService(protocols.definition).addToServer(server)
+  const services: string[] = []
+  add({
+    addService(service, methods) {
+      services.push(nameOf(service))
+      server.addService(service, methods)
+    },
+  })
+  new ReflectionService(protocols.definition, { services }).addToServer(server)
   removeStale(path)
   const mask = process.umask(0o177)
   try {
@@ -48,6 +57,11 @@ export async function serveSocket(
     process.umask(mask)
   }
   return { stop: graceMs => stop(server, gate, graceMs) }
+}
+
+/** `csi.v1.Node` of the paths `/csi.v1.Node/NodePublishVolume`, … */
+function nameOf(service: ServiceDefinition): string {
+  return Object.values(service)[0]?.path.split('/')[1] ?? ''
 }
 
 function removeStale(path: string): void {

@@ -25,6 +25,8 @@ interface Merge {
 }
 
 const HIDING_NAMES: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+/** A directory has two more, `.` and `..`. Memory that is set aside and not used takes none; what is too little is copied. */
+const NAMES_AN_INODE = 2
 const WHITEOUT_MODE = 0o020644
 const inode = createInode()
 
@@ -34,7 +36,7 @@ const inode = createInode()
  */
 export function mergeTree(parent: Image, changes: Change): Tree {
   const annex = openAnnex(parent, changes)
-  const columns = createColumns(parent.inodes + countNames(changes))
+  const columns = createColumns(parent.inodes * NAMES_AN_INODE + countNames(changes))
   const dots = [appendName(annex, '.'), appendName(annex, '..')] as const
   const merge: Merge = { annex, columns, linkedNodes: new Map(), dots }
   const root = changes.entry ? appendInode(annex, changes.entry, true) : parent.root

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createRandom } from '../support/random.ts'
+import { firstSeed } from '../support/scale.ts'
 import { crash } from './machine/processes.ts'
-import { crashOnNode } from './machine/node.ts'
-import { apply, cluster, get, kubectl, nodeNamed, unique } from './support/cluster.ts'
+import { crashOnNode, onNode } from './machine/node.ts'
+import { apply, cluster, get, kubectl, list, nodeNamed, unique } from './support/cluster.ts'
 import { askForCommit, waitForCommit } from './support/commits.ts'
-import { killPlugin, stratum, waitForPlugin } from './support/driver.ts'
-import { ensureInstalled, NAMESPACE } from './support/install.ts'
+import { killController, killPlugin, stratum, waitForPlugin } from './support/driver.ts'
+import { ensureInstalled } from './support/install.ts'
 import { claim, type Pod, startPod } from './support/pods.ts'
 import { createClaim } from './support/volumes.ts'
 import { waitFor } from './support/wait.ts'
@@ -20,24 +22,15 @@ const REQUESTS = Number(process.env.STRATUM_CHAOS_REQUESTS ?? 60)
 const WRITER =
   'n=0; while n=$((n + 1)); do echo $n >> /data/log && sync /data/log && echo $n > /tmp/synced || exit 1; sleep 0.05; done'
 
-/** Each is a crash of something that has a part in a commit. */
-const CRASHES: (() => Promise<unknown>)[] = [
-  () => killPlugin(NODE),
-  () => crashOnNode(cluster, nodeNamed(NODE), 'kubelet'),
-  () => crashOnNode(cluster, nodeNamed(NODE), 'containerd'),
-  () => crash(cluster, 'kube-apiserver'),
-  () =>
-    kubectl(
-      'delete',
-      'pod',
-      '--namespace',
-      NAMESPACE,
-      '--selector',
-      'app.kubernetes.io/component=controller',
-      '--force',
-      '--grace-period=0',
-    ),
-]
+/** Each is a crash, by SIGKILL, of something that has a part in a commit. */
+const CRASHES: Record<string, () => Promise<unknown>> = {
+  plugin: () => killPlugin(NODE),
+  controller: () => killController(),
+  kubelet: () => crashOnNode(cluster, nodeNamed(NODE), 'kubelet'),
+  containerd: () => crashOnNode(cluster, nodeNamed(NODE), 'containerd'),
+  'API server': () => crash(cluster, 'kube-apiserver'),
+}
+const random = createRandom(firstSeed())
 
 interface Asked {
   readonly tag: string
@@ -55,11 +48,12 @@ test(`${REQUESTS} commits and snapshots under way while everything dies: each ha
   const writer = await startPod({ node: NODE, command: WRITER, volumes: { '/data': claim(label) } })
   await waitFor('the pod to write', () => writer.sh('test -s /tmp/synced').then(() => true))
   const commits = new Map<string, Asked>()
-  const snapshots: string[] = []
+  const snapshots = new Map<string, number>()
+  const crashed: string[] = []
   let line = 0
   for (let index = 0; index < REQUESTS; index++) {
     line = await syncedLine(writer).catch(() => line)
-    if (index % 3 === 2) snapshots.push(await persist(() => askForSnapshot(label)))
+    if (index % 3 === 2) snapshots.set(await persist(() => askForSnapshot(label)), line)
     else {
       const tag = `t${index}`
       commits.set(await persist(() => askForCommit({ label, tags: [{ name: tag }], deadlineSeconds: 900 })), {
@@ -67,18 +61,30 @@ test(`${REQUESTS} commits and snapshots under way while everything dies: each ha
         line,
       })
     }
-    // The crashes come between requests and, because nobody waits for the requests, in the middle of them.
-    if (index % 6 === 5) await CRASHES[((index / 6) | 0) % CRASHES.length]().catch(() => undefined)
-    await sleep(200)
+    // Nobody waits for the requests, so the crashes come in the middle of them.
+    if (random.chance(1 / 5)) {
+      const victim = random.pick(Object.keys(CRASHES))
+      await CRASHES[victim]().then(
+        () => crashed.push(victim),
+        () => undefined, // it is dead already, or cannot be reached just now
+      )
+    }
+    await sleep(random.below(400))
   }
+  console.log(`killed: ${crashed.join(', ')}`)
+  assert.ok(crashed.length >= REQUESTS / 15, `only ${crashed.length} were killed`)
   await waitForPlugin(NODE)
   for (const [name, asked] of commits) {
     await waitForCommit(name)
     await assertHolds(label, asked)
   }
-  for (const name of snapshots) {
-    await waitFor(`snapshot ${name}`, async () => (await get('volumesnapshot', name)).status?.readyToUse === true)
+  const handles = new Set<string>()
+  for (const [name, synced] of snapshots) {
+    const tag = await handleOf(name)
+    handles.add(tag)
+    await assertHolds(label, { tag, line: synced })
   }
+  assert.equal(handles.size, snapshots.size, 'each snapshot has a commit and a tag of its own')
   const printed = await stratum(NODE, 'log', `default/${label}`, '--json')
   const log = printed
     .trim()
@@ -91,9 +97,41 @@ test(`${REQUESTS} commits and snapshots under way while everything dies: each ha
   }
   await assertWhole(writer)
   await writer.delete()
-  await kubectl('delete', 'volumesnapshot', ...snapshots, '--timeout=180s')
+  await kubectl('delete', 'volumesnapshot', ...snapshots.keys(), '--timeout=300s')
+  await kubectl('delete', 'scm', ...commits.keys(), '--timeout=180s')
+  const { spec } = await get('pvc', label)
   await kubectl('delete', 'pvc', label, '--timeout=180s')
+  await waitFor(
+    'the volume to go',
+    async () => (await kubectl('get', 'pv', '-o', 'name')).includes(spec.volumeName) === false,
+  )
+  await assertNothingLeft(label)
 })
+
+/** The tag of a VolumeSnapshot, once it is ready. */
+async function handleOf(name: string): Promise<string> {
+  const content = await waitFor(`snapshot ${name}`, async () => {
+    const { status } = await get('volumesnapshot', name)
+    return status?.readyToUse === true && String(status.boundVolumeSnapshotContentName)
+  })
+  return String((await get('volumesnapshotcontent', content)).status.snapshotHandle)
+}
+
+async function assertNothingLeft(label: string): Promise<void> {
+  const contents = await list('volumesnapshotcontents')
+  assert.deepEqual(
+    contents.filter(({ status }) => status?.readyToUse !== true),
+    [],
+  )
+  const pods = await list('pods', '--all-namespaces')
+  assert.deepEqual(
+    pods.filter(({ metadata }) => metadata.deletionTimestamp !== undefined).map(({ metadata }) => metadata.name),
+    [],
+    'stuck Terminating',
+  )
+  const mounts = await onNode(cluster, nodeNamed(NODE), 'cat', ['/proc/self/mountinfo'])
+  assert.doesNotMatch(mounts, new RegExp(label), 'a mount is left')
+}
 
 /** Again and again: the API server may be away just now. */
 function persist<T>(ask: () => Promise<T>): Promise<T> {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { apply, cluster, get, kubectl, unique } from './support/cluster.ts'
 import { ensureInstalled } from './support/install.ts'
-import { claim, startPod } from './support/pods.ts'
-import { createClaim, nodeOfClaim } from './support/volumes.ts'
+import { stratum } from './support/driver.ts'
+import { claim, createPod, startPod, waitForPod } from './support/pods.ts'
+import { type ClaimSpec, createClaim, nodeOfClaim } from './support/volumes.ts'
 import { waitFor } from './support/wait.ts'
 
 /** VolumeSnapshots, restores and clones through the sidecars, as every CSI driver has them. */
@@ -60,17 +61,30 @@ test('a clone has the content of its source, whose pod goes on', async () => {
   await kubectl('delete', 'pvc', copy, source, '--timeout=120s')
 })
 
-test('a pod that may run anywhere lands where the source of its restored volume is', async () => {
+test('pods that may run anywhere land where the source of their volume is: restored, cloned, begun with a tag', async () => {
   const source = await createClaim()
   const pod = await startPod({ node: SOURCE_NODE, volumes: { '/data': claim(source) } })
   await pod.sh('echo here > /data/file && sync')
   const taken = await snapshot(source)
-  for (let round = 0; round < 3; round++) {
-    const restored = await createClaim({ dataSource: { apiGroup: SNAPSHOT_API, kind: 'VolumeSnapshot', name: taken } })
-    const reader = await startPod({ volumes: { '/data': claim(restored) } })
-    assert.equal(await nodeOfClaim(restored), SOURCE_NODE)
+  await stratum(SOURCE_NODE, 'commit', `default/${source}:v1`)
+  const origins: Partial<ClaimSpec>[] = [
+    { dataSource: { apiGroup: SNAPSHOT_API, kind: 'VolumeSnapshot', name: taken } },
+    { dataSource: { kind: 'PersistentVolumeClaim', name: source } },
+    { annotations: { 'stratum.dev/from': `${source}:v1` } },
+  ]
+  await waitFor('the tag to be known', async () => {
+    const { status } = await get('stratumlabel', source)
+    return status?.tags?.some(({ name }: { name: string }) => name === 'v1')
+  })
+  // By chance alone, all nine would land there once in 512 times.
+  const claims = await Promise.all([...origins, ...origins, ...origins].map(origin => createClaim(origin)))
+  const readers = await Promise.all(claims.map(name => createPod({ volumes: { '/data': claim(name) } })))
+  for (const [index, reader] of readers.entries()) {
+    await waitForPod(reader.name)
+    assert.equal(await nodeOfClaim(claims[index]), SOURCE_NODE, JSON.stringify(origins[index % 3]))
     assert.equal(await reader.sh('cat /data/file'), 'here')
-    await reader.delete()
   }
-  await pod.delete()
+  for (const each of [pod, ...readers]) await each.delete()
+  await kubectl('delete', 'volumesnapshot', taken, '--timeout=120s')
+  await kubectl('delete', 'pvc', ...claims, source, '--timeout=180s')
 })

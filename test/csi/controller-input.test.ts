@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { test } from 'node:test'
-import { claimOf, createRequest, MOUNT } from '../support/node-process.ts'
+import { type Answer, claimOf, createRequest, MOUNT } from '../support/node-process.ts'
 import { type Field, fieldsOf } from '../support/requests.ts'
 import { createVolumesLab, fromSnapshot, fromVolume, good, type VolumesLab } from '../support/volumes-lab.ts'
 
-/** Requests that are right, with the fields that they cannot do without. */
-function requests(
-  volume: string,
-  snapshot: string,
-): Record<string, { request: Record<string, unknown>; required: string[] }> {
+interface Right {
+  readonly request: Record<string, unknown>
+  /** Fields that it cannot do without. */
+  readonly required: readonly string[]
+}
+
+/** Requests that are right. */
+function requests(volume: string, snapshot: string): Record<string, Right> {
   return {
     CreateVolume: {
       request: {
@@ -37,6 +40,19 @@ function requests(
   }
 }
 
+function nodeRequests(volume_id: string, target: string): Record<string, Right> {
+  return {
+    NodePublishVolume: {
+      request: { volume_id, target_path: target, volume_capability: MOUNT },
+      required: ['volume_id', 'target_path', 'volume_capability'],
+    },
+    NodeUnpublishVolume: { request: { volume_id, target_path: target }, required: ['volume_id', 'target_path'] },
+    NodeGetVolumeStats: { request: { volume_id, volume_path: target }, required: ['volume_id', 'volume_path'] },
+  }
+}
+
+/** Texts that may be longer than the 128 bytes that others have. */
+const LONG = ['starting_token', 'target_path', 'staging_target_path', 'volume_path']
 const TOO_LONG = ['a'.repeat(257), 'a'.repeat(4097), 'a'.repeat(1 << 20)]
 const CONTROL = ['a\0b', 'a\nb', '\x1b[31m', '\x7f']
 
@@ -44,7 +60,7 @@ const CONTROL = ['a\0b', 'a\nb', '\x1b[31m', '\x7f']
 function badValues(field: Field): unknown[] {
   switch (field.kind) {
     case 'text':
-      return [...TOO_LONG, ...CONTROL].map(text => (field.repeated ? [text] : text))
+      return [...tooLong(field), ...CONTROL].map(text => (field.repeated ? [text] : text))
     case 'map':
       return [
         ...TOO_LONG.slice(1).map(text => ({ uid: text })),
@@ -60,6 +76,11 @@ function badValues(field: Field): unknown[] {
       break
   }
   return []
+}
+
+function tooLong({ name }: Field): string[] {
+  if (name.endsWith('_path')) return TOO_LONG.slice(1)
+  return LONG.includes(name) ? TOO_LONG : ['a'.repeat(129), ...TOO_LONG]
 }
 
 function one(field: Field, value: unknown): unknown {
@@ -78,17 +99,23 @@ test('every field of every request refuses what is over-long, negative or holds 
   const { snapshot_id } = await lab.snapshot('first', volume_id)
   const before = stateOf(lab)
   let tried = 0
-  for (const [method, { request, required }] of Object.entries(requests(volume_id, snapshot_id))) {
+  const target = `${lab.store.scratch}/target`
+  const cases = [
+    ...Object.entries(requests(volume_id, snapshot_id)).map(each => ['Controller', ...each] as const),
+    ...Object.entries(nodeRequests(volume_id, target)).map(each => ['Node', ...each] as const),
+  ]
+  for (const [service, method, { request, required }] of cases) {
+    const send = (change: object): Promise<Answer> => lab.plugin().call(service, method, { ...request, ...change })
     for (const name of required) {
-      const { code, message } = await lab.call(method, { ...request, [name]: undefined })
+      const { code, message } = await send({ [name]: undefined })
       assert.equal(code, 'INVALID_ARGUMENT', `${method} without ${name}`)
       assert.match(message, new RegExp(name), `${method} without ${name}`)
     }
-    for (const field of fieldsOf('Controller', method)) {
+    for (const field of fieldsOf(service, method)) {
       // Secrets may hold anything; the driver uses none.
       const values = field.name === 'secrets' ? [{ a: 'x'.repeat(5000) }] : badValues(field)
       for (const value of values) {
-        const { code, message } = await lab.call(method, { ...request, [field.name]: value })
+        const { code, message } = await send({ [field.name]: value })
         assert.equal(
           code,
           'INVALID_ARGUMENT',
@@ -98,7 +125,8 @@ test('every field of every request refuses what is over-long, negative or holds 
       }
     }
   }
-  assert.ok(tried > 200, `only ${tried}`)
+  assert.ok(tried > 300, `only ${tried}`)
+  assert.equal(fs.existsSync(target), false)
   assert.deepEqual(stateOf(lab), before)
 })
 

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
+import http2 from 'node:http2'
+import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
-import { credentials } from '@grpc/grpc-js'
+import { credentials, loadPackageDefinition } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
 import { loadProtocols } from '../../src/csi/protocol.ts'
 import { connect, createRequest, startNode } from '../support/node-process.ts'
+import { createRandom } from '../support/random.ts'
 import { createTestStore } from '../support/store.ts'
 import { createVolumesLab, good } from '../support/volumes-lab.ts'
 
@@ -139,6 +144,66 @@ test('a client that sends an authority which is none is served', async () => {
   await using lab = await createVolumesLab()
   using client = connect(lab.socket, { 'grpc.default_authority': 'csi.sock' })
   good(await client.call('Identity', 'Probe', {}))
+})
+
+test('bytes that are no call, connections that break and authorities that are paths harm nobody', async () => {
+  await using lab = await createVolumesLab()
+  const random = createRandom(1)
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+  for (let i = 0; i < 60; i++) {
+    const socket = net.connect(lab.socket)
+    socket.on('error', () => undefined)
+    await once(socket, 'connect')
+    socket.write(Buffer.from((i % 2 === 0 ? preface : '') + random.bytes(random.below(500)), 'latin1'))
+    if (i % 3 === 0) socket.destroy()
+    else socket.end()
+  }
+  const session = http2.connect('http://localhost', { createConnection: () => net.connect(lab.socket) })
+  session.on('error', () => undefined)
+  for (const authority of ['/var/lib/kubelet/plugins/stratum.csi.dev/csi.sock', '%2Fcsi%2Fcsi.sock', '']) {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/csi.v1.Identity/Probe',
+      ':authority': authority,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    })
+    stream.on('error', () => undefined)
+    stream.resume()
+    stream.end(Buffer.from([0, 0, 0, 0, 0]))
+    await new Promise(resolve => stream.once('close', resolve))
+  }
+  session.destroy()
+  good(await lab.plugin().call('Identity', 'Probe', {}))
+  assert.deepEqual(
+    lab.plugin().lines.filter(({ level }) => level === 'fatal' || level === 'error'),
+    [],
+  )
+})
+
+test('server reflection names every service that is served, and no other', async () => {
+  await using lab = await createVolumesLab()
+  const file = path.resolve(
+    import.meta.dirname,
+    '../../node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto',
+  )
+  const { grpc } = loadPackageDefinition(loadSync(file, { keepCase: true })) as any
+  const client = new grpc.reflection.v1.ServerReflection(`unix://${lab.socket}`, credentials.createInsecure())
+  const stream = client.ServerReflectionInfo()
+  const ask = async (request: object): Promise<any> => {
+    stream.write(request)
+    const [answer] = await once(stream, 'data')
+    return answer
+  }
+  const { list_services_response } = await ask({ list_services: '' })
+  const services = list_services_response.service.map(({ name }: { name: string }) => name)
+  assert.deepEqual(services, ['csi.v1.Identity', 'csi.v1.Controller', 'csi.v1.Node'])
+  const { file_descriptor_response } = await ask({ file_containing_symbol: 'csi.v1.Node.NodePublishVolume' })
+  assert.ok(file_descriptor_response.file_descriptor_proto.length > 0)
+  stream.end()
+  stream.resume()
+  await once(stream, 'end')
+  client.close()
 })
 
 test('garbage is collected in the background', async () => {

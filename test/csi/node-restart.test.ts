@@ -105,6 +105,32 @@ test('after a reboot everything is published anew, into targets that are still t
   await assertEmpty()
 })
 
+for (const restarts of [false, true])
+  test(`a HEAD that was torn from under a process by force is never doubled${restarts ? ', nor after a restart' : ''}`, async () => {
+    const [torn, next] = [lab.wish('pv', HEAD), lab.wish('pv', HEAD)]
+    await ok(put(torn))
+    await using actor = await startActor()
+    const file = `force-${restarts}`
+    await actor.run(`fd = os.open(${JSON.stringify(`${torn.target}/${file}`)}, os.O_CREAT | os.O_RDWR)`)
+    unmount(torn.target, 'detach')
+    await ok(take(torn))
+    if (restarts) {
+      await lab.restart()
+      await lab.until('its mount is given up', () => lab.mounts().length === 0)
+      const { code, message } = await put(next)
+      assert.equal(code, 'FAILED_PRECONDITION')
+      assert.match(message, /is still mounted somewhere that is not seen from here/)
+      await actor.run(`os.write(fd, b'one')`)
+      await actor.stop()
+    } else await actor.run(`os.write(fd, b'one')`)
+    await ok(put(next))
+    assert.equal(fs.readFileSync(`${next.target}/${file}`, 'utf8'), 'one')
+    assert.equal(new Set(lab.mounts().map(({ device }) => device)).size, 1)
+    await ok(take(next))
+    if (!restarts) await actor.stop()
+    await assertEmpty()
+  })
+
 test('a HEAD that nobody uses is unmounted at start', async () => {
   const wish = lab.wish('pv', HEAD)
   await ok(put(wish))

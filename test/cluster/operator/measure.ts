@@ -1,34 +1,32 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createObject, patchObject } from '../../../src/kube/client/objects.ts'
-import { objectName } from '../../../src/kube/resources/names.ts'
-import { STRATUM_COMMITS, STRATUM_LABELS } from '../../../src/kube/resources/stratum.ts'
+import { createObject, type KubeObject, patchObject, type Resource } from '../../../src/kube/client/objects.ts'
+import { FINALIZER, STRATUM_COMMITS, STRATUM_LABELS } from '../../../src/kube/resources/stratum.ts'
 import { waitFor } from '../support/wait.ts'
 import { HOME, startApi } from './support/api.ts'
-import { ask, ended, startNode } from './support/node-lab.ts'
+import { ask, ended, request, startNode, verdict } from './support/node-lab.ts'
 
 /**
  * What the operator costs, by hand: `node test/cluster/operator/measure.ts [requests] [labels]`. Memory of the controller with many objects, time from
  * the creation of a StratumCommit to Ready, commits a minute, calls of an idle node.
  */
 const [requests = '20000', labels = '5000'] = process.argv.slice(2)
+/** Objects are written to etcd so many at once; its limit is 128. */
+const AT_ONCE = 100
 await using api = await startApi()
 const { admin } = api
 await api.createNamespace('team-a')
 await api.createNode('node-1')
 
 console.log(`making ${labels} StratumLabels and ${requests} StratumCommits …`)
-await inParallel(Number(labels), async i => {
-  const name = `label-${i}`
-  const key = { namespace: 'team-a', name: objectName(name) }
-  await createObject(admin, STRATUM_LABELS, { metadata: key, spec: { label: name } })
-  const commitId = 'a'.repeat(64)
+const commitId = 'a'.repeat(64)
+await make(STRATUM_LABELS, 'label-0', { label: 'label-0' }, () => {
   const tags = Array.from({ length: 20 }, (_, t) => ({ name: `v${t}`, commitId, time: '2026-01-01T00:00:00Z' }))
-  const status = { holder: { nodeName: 'node-1', storeId: 's' }, tagCount: 20, tags, nodes: [{ nodeName: 'node-1' }] }
-  await patchObject(admin, STRATUM_LABELS, key, { status }, { subresource: 'status' })
+  return { holder: { nodeName: 'node-1', storeId: 's' }, tagCount: 20, tags, nodes: [{ nodeName: 'node-1' }] }
 })
 const conditions = ['Ready', 'Accepted', 'Committed', 'Tagged', 'Stalled'].map(type => ({
   type,
@@ -37,23 +35,38 @@ const conditions = ['Ready', 'Accepted', 'Committed', 'Tagged', 'Stalled'].map(t
   message: 'commit 0123456789ab, tagged v1',
   lastTransitionTime: '2026-01-01T00:00:00Z',
 }))
-await inParallel(Number(requests), async i => {
-  const key = { namespace: 'team-a', name: `request-${i}` }
-  const spec = { label: `label-${i % Number(labels)}`, tags: [{ name: `v${i}` }], message: 'nightly' }
-  const metadata = { ...key, finalizers: ['stratum.dev/tags'] }
-  await createObject(admin, STRATUM_COMMITS, { metadata, spec: spec as never })
-  const status = {
-    nodeName: 'node-1',
-    commitId: 'b'.repeat(64),
-    completionTime: '2026-01-01T00:00:00Z',
-    conditions,
-    tagNames: `v${i}`,
-  }
-  await patchObject(admin, STRATUM_COMMITS, key, { status }, { subresource: 'status' })
-})
+const wish = { label: 'label-0', tags: [{ name: 'v0' }], message: 'nightly' }
+await make(STRATUM_COMMITS, 'request-0', wish, () => ({
+  nodeName: 'node-1',
+  commitId,
+  parentId: commitId,
+  merkleRoot: commitId,
+  size: { files: 1000, bytes: 1_000_000, filesChanged: 10, bytesAdded: 10_000 },
+  tags: [{ name: 'v0', state: 'Created' }],
+  completionTime: '2026-01-01T00:00:00Z',
+  conditions,
+  tagNames: 'v0',
+}))
+await api.stop() // it expects that no two objects are written at once
+await multiply('stratumlabels', 'label-0', Number(labels), ({ spec }, i) => ({
+  spec: { ...spec, label: `label-${i}` },
+}))
+await multiply('stratumcommits', 'request-0', Number(requests), ({ spec }, i) => ({
+  spec: { ...spec, label: `label-${i % Number(labels)}`, tags: [{ name: `v${i}` }] },
+}))
 
+await api.start()
 const controller = await startController()
-await waitFor('the lists', async () => Number(await metric(controller.port, 'stratum_leader')) === 1)
+// It answers when it has read everything.
+await ask(api, 'team-a', 'unknown', { label: 'unknown', deadlineSeconds: 86_400 })
+await waitFor(
+  'the controller',
+  async () => {
+    const object = await request(api, 'team-a', 'unknown')
+    return object !== undefined && verdict(object, 'Accepted') === 'False UnknownLabel'
+  },
+  { limitSeconds: 900 },
+)
 await sleep(20_000)
 console.log(`controller with ${requests} requests and ${labels} labels: ${memoryMiB(controller.pid)} MiB resident`)
 const before = await metric(controller.port, 'stratum_api_requests_total')
@@ -113,10 +126,46 @@ function memoryMiB(pid: number): number {
   return Math.round((Number(pages) * 4096) / 2 ** 20)
 }
 
-async function inParallel(count: number, work: (i: number) => Promise<void>): Promise<void> {
-  let next = 0
-  const worker = async (): Promise<void> => {
-    for (let i = next++; i < count; i = next++) await work(i)
+async function make(resource: Resource<KubeObject>, name: string, spec: object, statusOf: () => object): Promise<void> {
+  const metadata = { namespace: 'team-a', name, finalizers: resource === STRATUM_COMMITS ? [FINALIZER] : [] }
+  await createObject(admin, resource, { metadata, spec } as never)
+  const key = { namespace: 'team-a', name }
+  await patchObject(admin, resource, key, { status: statusOf() }, { subresource: 'status' })
+}
+
+interface Stored {
+  readonly metadata: object
+  readonly spec: object
+}
+
+/**
+ * Copies an object in etcd, as it is stored there, until there are so many: to make them through the API server, each with its policies, would take as
+ * long as all else.
+ */
+async function multiply(
+  plural: string,
+  name: string,
+  count: number,
+  change: (object: Stored, i: number) => object,
+): Promise<void> {
+  const keyOf = (each: string): string =>
+    Buffer.from(`/registry/stratum.dev/${plural}/team-a/${each}`).toString('base64')
+  const { kvs } = (await etcd('range', { key: keyOf(name) })) as { kvs: { value: string }[] }
+  const stored = JSON.parse(Buffer.from(kvs[0].value, 'base64').toString()) as Stored
+  const [kind] = name.split('-')
+  const put = (i: number): object => {
+    const metadata = { ...stored.metadata, name: `${kind}-${i}`, uid: randomUUID() }
+    const value = Buffer.from(JSON.stringify({ ...stored, ...change(stored, i), metadata })).toString('base64')
+    return { request_put: { key: keyOf(`${kind}-${i}`), value } }
   }
-  await Promise.all(Array.from({ length: 32 }, worker))
+  for (let from = 1; from < count; from += AT_ONCE) {
+    const numbers = Array.from({ length: Math.min(AT_ONCE, count - from) }, (_, n) => from + n)
+    await etcd('txn', { success: numbers.map(put) })
+  }
+}
+
+async function etcd(what: string, body: object): Promise<unknown> {
+  const answer = await fetch(`${api.etcd}/v3/kv/${what}`, { method: 'POST', body: JSON.stringify(body) })
+  if (!answer.ok) throw new Error(await answer.text())
+  return answer.json()
 }

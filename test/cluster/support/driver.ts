@@ -1,4 +1,8 @@
+import path from 'node:path'
+import { execa } from 'execa'
+import { files } from '../machine/layout.ts'
 import { onNode } from '../machine/node.ts'
+import { KUBERNETES, programPath } from '../programs/programs.ts'
 import { cluster, type KubeObject, kubectl, list, nodeNamed } from './cluster.ts'
 import { NAMESPACE } from './install.ts'
 import { waitFor } from './wait.ts'
@@ -19,11 +23,48 @@ export async function stratum(node: string, ...args: string[]): Promise<string> 
   return kubectl('exec', metadata.name, '--namespace', NAMESPACE, '--container', 'stratum', '--', 'stratum', ...args)
 }
 
+const BIN = path.resolve(import.meta.dirname, '../../../bin')
+
+/** Runs `kubectl stratum …` as an administrator does at their desk. */
+export async function kubectlStratum(
+  ...args: string[]
+): Promise<{ status: number | undefined; stdout: string; stderr: string }> {
+  const program = programPath(KUBERNETES, 'kubectl')
+  const { exitCode, stdout, stderr } = await execa(program, ['stratum', ...args], {
+    reject: false,
+    input: '',
+    env: {
+      PATH: `${BIN}:${path.dirname(program)}:${process.env.PATH}`,
+      KUBECONFIG: files.kubeconfig(cluster, 'admin'),
+      STRATUM_KUBECTL: program,
+    },
+  })
+  return { status: exitCode, stdout, stderr }
+}
+
 /** Kills all processes of the plugin's container as a crash would, not those of its sidecars; kubelet starts it again. */
 export async function killPlugin(node: string): Promise<void> {
-  const container = containerId(await pluginOn(node))
+  await killContainer(node, containerId(await pluginOn(node)))
+}
+
+/** Kills the processes of every controller that runs; kubelet starts them again. */
+export async function killController(): Promise<void> {
+  const pods = await list('pods', '--namespace', NAMESPACE, '--selector', 'app.kubernetes.io/component=controller')
+  for (const pod of pods) await killContainer(pod.spec.nodeName, containerId(pod))
+}
+
+async function killContainer(node: string, container: string): Promise<void> {
   const kill = `kill -9 $(grep -l ${container} /proc/[0-9]*/cgroup | cut -d/ -f3)`
   await onNode(cluster, nodeNamed(node), 'sh', ['-c', kill])
+}
+
+/** What the program of a pod of ours takes, without tini and without what it started. */
+export async function memoryOf(pod: KubeObject): Promise<{ residentMiB: number; privateMiB: number }> {
+  const find = `for f in $(grep -l ${containerId(pod)} /proc/[0-9]*/cgroup); do p=\${f%/cgroup}; grep -q MainThread $p/comm && cat $p/smaps_rollup; done`
+  const text = await onNode(cluster, nodeNamed(pod.spec.nodeName), 'sh', ['-c', find])
+  const sum = (name: RegExp): number => [...text.matchAll(name)].reduce((all, [, kib]) => all + Number(kib), 0)
+  const mib = (kib: number): number => Math.round(kib / 1024)
+  return { residentMiB: mib(sum(/^Rss:\s+(\d+)/gm)), privateMiB: mib(sum(/^Private_\w+:\s+(\d+)/gm)) }
 }
 
 /** Waits until the plugin is ready in another container than `before`, if given. */

@@ -20,6 +20,8 @@ export interface Api extends AsyncDisposable {
   readonly admin: ApiServer
   readonly folder: string
   readonly port: number
+  /** The address of its etcd. */
+  readonly etcd: string
   /** As a component of ours in a pod of a node; without a node, the way an old token is. */
   as(component: 'node' | 'controller', nodeName?: string): Promise<InCluster>
   /** As somebody with a token of their own. */
@@ -65,6 +67,7 @@ export async function startApi({ chart = true }: { chart?: boolean } = {}): Prom
     admin,
     folder,
     port,
+    etcd: etcdUrl,
     asUser: user => serverFor(`${user}-token`),
     async as(component, nodeName) {
       const token = await tokenFor(admin, component, nodeName)
