@@ -23,7 +23,7 @@ packages() {
   done
 }
 case ${1:-} in
-  --test) packages acl attr e2fsprogs fsverity python3 python3-jsonschema skopeo strace tar util-linux xfsprogs zstd ;;
+  --test) packages acl attr btrfs-progs e2fsprogs fsverity python3 python3-jsonschema skopeo strace tar util-linux xfsprogs zstd ;;
   --cluster) packages buildah busybox-static containerd containernetworking-plugins debootstrap iproute2 iptables lua5.1 openssl runc tini util-linux ;;
   --bench) packages borgbackup git ostree restic tar time util-linux zstd ;;
 esac

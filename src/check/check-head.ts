@@ -39,12 +39,11 @@ export function checkHead(view: LabelView): CheckedHead {
 }
 
 function readMarks({ store, label }: LabelView): Marks {
-  const next = paths.next(store, label)
   return {
     head: readMark(paths.upper(store, label)),
     work: readMark(paths.work(store, label)),
-    nextHead: readMark(`${next}/head`),
-    nextWork: readMark(`${next}/work`),
+    nextHead: readMark(paths.nextUpper(store, label)),
+    nextWork: readMark(paths.nextWork(store, label)),
   }
 }
 
@@ -105,7 +104,8 @@ function checkPairs(view: LabelView, marks: Marks, record: HeadRecord): Finding[
     const expected = `head.toml says generation ${generation} on ${shortId(base)}`
     return [...findings, mismatch(view, marks, record, expected)]
   }
-  return exists(paths.next(store, label)) ? [...findings, unfinished(view, 'a fold was given up')] : findings
+  const isGivenUp = [paths.nextUpper, paths.nextWork].some(path => exists(path(store, label)))
+  return isGivenUp ? [...findings, unfinished(view, 'a fold was given up')] : findings
 }
 
 function unfinished({ label }: LabelView, message: string): Finding {

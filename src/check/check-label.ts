@@ -93,7 +93,7 @@ function checkMoves({ store, label, entries }: LabelView, lastCommit: CommitId |
   return [{ severity: 'leftover', kind: 'unfinished', what: label, message, repair }]
 }
 
-const KNOWN = ['lock', 'head.toml', 'head', 'work', 'next', 'tags', 'log']
+const KNOWN = ['lock', 'head.toml', 'head', 'work', 'next-head', 'next-work', 'tags', 'log']
 
 function checkFolder({ store, label }: LabelView): Finding[] {
   const folder = paths.label(store, label)

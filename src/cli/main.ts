@@ -84,7 +84,10 @@ async function call(spec: CommandSpec, args: readonly string[], options: Record<
         style,
         process,
       )
-    return printError(spec.name, withRights(toStratumError(error, `stratum ${spec.name}`)), style, process)
+    const told = withRights(toStratumError(error, `stratum ${spec.name}`))
+    if (told.code !== 'not-found') return printError(spec.name, told, style, process)
+    const { withSuggestion } = await import('./suggest.ts')
+    return printError(spec.name, await withSuggestion(told, String(options.store)), style, process)
   } finally {
     interrupt.stop()
   }

@@ -80,11 +80,23 @@ export function createProgram(tool: Tool, version: string, hooks: Hooks): Comman
   return program
 }
 
+/** As Commander does it, but of a switch nobody needs to hear that it is off unless it is on. */
+function describeOption({ description, argChoices, defaultValue, defaultValueDescription, envVar }: Option): string {
+  const hasDefault = defaultValue !== undefined && typeof defaultValue !== 'boolean'
+  const notes = [
+    ...(argChoices === undefined ? [] : [`one of ${argChoices.join(', ')}`]),
+    ...(hasDefault ? [`default: ${defaultValueDescription ?? JSON.stringify(defaultValue)}`] : []),
+    ...(envVar === undefined ? [] : [`env: ${envVar}`]),
+  ]
+  return notes.length === 0 ? description : `${description} (${notes.join(', ')})`
+}
+
 function createCommand(spec: CommandSpec, tool: Tool, hooks: Hooks): Commander {
   const command = new Commander(spec.name)
     .description(spec.summary)
     .helpGroup(`${spec.group}:`)
     .helpOption('-h, --help', 'show help')
+    .configureHelp({ optionDescription: describeOption })
     .exitOverride()
     .allowExcessArguments(false)
     .configureOutput({ outputError: () => undefined }) // main.ts prints errors

@@ -67,9 +67,8 @@ function headCommits(store: Store, label: Label): { commit: CommitId; what: stri
     commits.push({ commit: head.lastCommit, what: 'the last commit of HEAD' })
     if (head.state.kind === 'folding') commits.push({ commit: head.state.to, what: 'the coming base of HEAD' })
   }
-  const next = paths.next(store, label)
-  for (const path of [paths.upper(store, label), paths.work(store, label), `${next}/head`, `${next}/work`]) {
-    const mark = readMark(path)
+  for (const path of [paths.upper, paths.work, paths.nextUpper, paths.nextWork]) {
+    const mark = readMark(path(store, label))
     if (mark !== undefined && !commits.some(({ commit }) => commit === mark.base))
       commits.push({ commit: mark.base, what: 'an upperdir' })
   }

@@ -1,3 +1,4 @@
+import v8 from 'node:v8'
 import { type InCluster, inClusterServer } from '../kube/client/api-server.ts'
 import { runController } from '../kube/run-controller.ts'
 import { serveHttp } from '../telemetry/http.ts'
@@ -18,9 +19,12 @@ export interface ControllerDaemonOptions {
 /** An event loop that was blocked for so long is not well: the lease cannot be renewed for four times that. */
 const BLOCKED_MS = 5_000
 const TICK_MS = 1_000
+/** The space for new objects stays as it begins, 1 MiB: it grows while everything is listed, and never shrinks. */
+const SMALL_NURSERY = '--semi-space-growth-factor=1'
 
 /** Watches over StratumCommits and StratumLabels until the signal comes. @throws unavailable outside of a cluster */
 export async function runControllerDaemon(options: ControllerDaemonOptions, signal: AbortSignal): Promise<void> {
+  v8.setFlagsFromString(SMALL_NURSERY)
   const { http, leaseName, log } = options
   const cluster = options.cluster ?? inClusterServer()
   const namespace = options.namespace ?? cluster.namespace

@@ -38,6 +38,11 @@ const PLAIN: Readonly<Record<string, string>> = {
   EROFS: 'the file system is read-only',
   EACCES: 'permission denied',
   EPERM: 'operation not permitted',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'not a directory',
+  EISDIR: 'it is a directory',
+  ELOOP: 'too many symbolic links',
+  ENAMETOOLONG: 'the name is too long',
 }
 
 /** Turns whatever was thrown into a StratumError that says what was being done; one that is a StratumError already stays as it is. */
@@ -47,7 +52,7 @@ export function toStratumError(error: unknown, doing: string): StratumError {
   const code = (typeof system?.code === 'string' && CODE_OF_ERRNO[system.code]) || 'internal'
   const text =
     (typeof system?.code === 'string' && PLAIN[system.code]) || (error instanceof Error ? error.message : String(error))
-  const where = system?.path ? ` (${system.path})` : ''
+  const where = system?.path && !doing.endsWith(system.path) ? ` (${system.path})` : ''
   const advice = code === 'no-space' ? { hint: 'If it is the store that is full: stratum gc --now, stratum du' } : {}
   return new StratumError(code, `${doing}: ${text}${where}`, { cause: error, ...advice })
 }

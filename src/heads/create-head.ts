@@ -12,7 +12,8 @@ import { createPair, syncPair } from './pair.ts'
 export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {
   clearHalfMade(store, label)
   makeDirectory(paths.label(store, label))
-  createPair(paths.label(store, label), { base, generation: 1 }, openImageRoot(store, base))
+  const [upper, work] = [paths.upper(store, label), paths.work(store, label)]
+  createPair(upper, work, { mark: { base, generation: 1 }, base: openImageRoot(store, base) })
   const head: HeadRecord = {
     base,
     lastCommit: base,
@@ -22,7 +23,7 @@ export function createHead(store: Store, label: Label, base: CommitId): HeadReco
     bootId: '',
     changes: noChanges(),
   }
-  writeHead(store, label, head, () => syncPair(paths.label(store, label)))
+  writeHead(store, label, head, () => syncPair(upper, work))
   return head
 }
 

@@ -2,7 +2,7 @@ import { openImageRoot } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { bootId } from '../host/boot.ts'
 import { exchange } from '../host/descriptors.ts'
-import { exists, makeDirectory, rename, syncDirectory } from '../host/files.ts'
+import { exists, makeDirectory, nameOf, rename, syncDirectory } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
@@ -23,11 +23,10 @@ export function foldHead(store: Store, label: Label, head: HeadRecord, to: Commi
 /** Makes the new pair, durable, beside the old one. */
 export function prepareNext(store: Store, label: Label, head: HeadRecord, to: CommitId): PairMark {
   discardNext(store, label)
-  makeDirectory(paths.next(store, label), 0o700)
   const mark: PairMark = { base: to, generation: head.generation + 1 }
-  createPair(paths.next(store, label), mark, openImageRoot(store, to))
-  syncPair(paths.next(store, label))
-  syncDirectory(paths.label(store, label))
+  const [upper, work] = [paths.nextUpper(store, label), paths.nextWork(store, label)]
+  createPair(upper, work, { mark, base: openImageRoot(store, to) })
+  syncPair(upper, work)
   return mark
 }
 
@@ -50,9 +49,9 @@ export function finishFold(store: Store, label: Label, head: HeadRecord): HeadRe
   const { to, toGeneration } = head.state
   const before: PairMark = { base: head.base, generation: head.generation }
   const after: PairMark = { base: to, generation: toGeneration }
-  for (const name of ['head', 'work']) exchangeUnlessDone(store, label, name, before, after)
+  exchangeUnlessDone(label, [paths.upper(store, label), paths.nextUpper(store, label)], before, after)
+  exchangeUnlessDone(label, [paths.work(store, label), paths.nextWork(store, label)], before, after)
   syncDirectory(paths.label(store, label))
-  syncDirectory(paths.next(store, label))
   const folded: HeadRecord = {
     ...head,
     base: to,
@@ -69,22 +68,27 @@ export function finishFold(store: Store, label: Label, head: HeadRecord): HeadRe
   return folded
 }
 
-function exchangeUnlessDone(store: Store, label: Label, name: string, before: PairMark, after: PairMark): void {
-  const current = `${paths.label(store, label)}/${name}`
-  const next = `${paths.next(store, label)}/${name}`
+function exchangeUnlessDone(label: Label, [current, next]: [string, string], before: PairMark, after: PairMark): void {
   const [mark, nextMark] = [readMark(current), readMark(next)]
   if (isSameMark(mark, after) && isSameMark(nextMark, before)) return
   if (isSameMark(mark, before) && isSameMark(nextMark, after)) return exchange(current, next)
   throw new StratumError(
     'integrity',
-    `${name}/ of ${label} is neither the old nor the new one of the fold that head.toml describes. Nothing was changed`,
+    `${nameOf(current)}/ of ${label} is neither the old nor the new one of the fold that head.toml describes. Nothing was changed`,
     {
-      hint: `stratum fsck shows what head/, work/ and next/ say of themselves`,
+      hint: `stratum fsck shows what head/, work/, next-head/ and next-work/ say of themselves`,
     },
   )
 }
 
 /** What a fold left behind: nothing refers to it once head.toml says that HEAD is clean. */
 export function discardNext(store: Store, label: Label): void {
-  if (exists(paths.next(store, label))) rename(paths.next(store, label), trashPath(store, 'fold'))
+  const halves = [
+    [paths.nextUpper(store, label), 'head'],
+    [paths.nextWork(store, label), 'work'],
+  ].filter(([path]) => exists(path))
+  if (halves.length === 0) return
+  const trash = trashPath(store, 'fold')
+  makeDirectory(trash, 0o700)
+  for (const [path, name] of halves) rename(path, `${trash}/${name}`)
 }

@@ -2,7 +2,7 @@ import { StratumError } from '../errors/stratum-error.ts'
 import type { Image } from '../erofs/arena.ts'
 import { createInode, readInode } from '../erofs/inode.ts'
 import { escapeXattrName, userXattrs } from '../erofs/xattrs.ts'
-import { makeDirectory, setModificationTime, setOwnerAndMode, syncDirectory } from '../host/files.ts'
+import { makeDirectory, parentOf, setModificationTime, setOwnerAndMode, syncDirectory } from '../host/files.ts'
 import { getXattr, setXattr } from '../host/xattrs.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
@@ -19,13 +19,12 @@ export interface PairMark {
 /** Hidden through the mount, as all of overlayfs' own xattrs are. */
 const MARK = 'trusted.overlay.stratum'
 
-/** Makes an empty pair in a folder. The upperdir looks like the root of its base, or the first commit would change it. */
-export function createPair(folder: string, mark: PairMark, base: Image): void {
-  for (const name of ['head', 'work']) {
-    makeDirectory(`${folder}/${name}`, 0o700)
-    setXattr(`${folder}/${name}`, MARK, `${mark.base} ${mark.generation}`)
+/** Makes an empty pair. The upperdir looks like the root of its base, or the first commit would change it. */
+export function createPair(upper: string, work: string, { mark, base }: { mark: PairMark; base: Image }): void {
+  for (const path of [upper, work]) {
+    makeDirectory(path, 0o700)
+    setXattr(path, MARK, `${mark.base} ${mark.generation}`)
   }
-  const upper = `${folder}/head`
   const inode = readInode(base, base.root, createInode())
   setOwnerAndMode(upper, inode.uid, inode.gid, inode.mode & 0o7777)
   for (const [name, value] of userXattrs(base, base.root, inode)) setXattr(upper, escapeXattrName(name), value)
@@ -33,9 +32,8 @@ export function createPair(folder: string, mark: PairMark, base: Image): void {
 }
 
 /** Makes a pair durable that was just made: not with syncfs(2), which waits for all that the pods of a node are writing. */
-export function syncPair(folder: string): void {
-  for (const name of ['head', 'work']) syncDirectory(`${folder}/${name}`)
-  syncDirectory(folder)
+export function syncPair(upper: string, work: string): void {
+  for (const path of [upper, work, parentOf(upper)]) syncDirectory(path)
 }
 
 /** Undefined where there is no directory, or none of ours. */

@@ -1,6 +1,6 @@
 import { bootId } from '../host/boot.ts'
 import { close } from '../host/descriptors.ts'
-import { exists, nameOf, parentOf, removeTemporaries } from '../host/files.ts'
+import { nameOf, parentOf, removeTemporaries } from '../host/files.ts'
 import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
@@ -26,7 +26,7 @@ export async function recoverHead(store: Store, label: Label): Promise<HeadRecor
   const head = readHead(store, label)
   if (head === undefined) return undefined
   if (head.state.kind === 'folding') return finishRemount(store, label, finishFold(store, label, head))
-  if (exists(paths.next(store, label))) discardNext(store, label)
+  discardNext(store, label)
   return finishRemount(store, label, head)
 }
 

@@ -102,12 +102,11 @@ async function swap(exchange: Exchange): Promise<Remounted> {
   const { mountpoint } = mounted
   const mark = prepareNext(store, label, head, options.to)
   const source = headSource(store, label, mark)
-  const next = paths.next(store, label)
   const fresh = createLayeredMount({
     image: paths.image(store, options.to),
     objects: paths.objects(store),
     source,
-    upper: { upperdir: `${next}/head`, workdir: `${next}/work` },
+    upper: { upperdir: paths.nextUpper(store, label), workdir: paths.nextWork(store, label) },
     allowSuidAndDevices: !mounted.noSuid,
   })
   try {

@@ -8,6 +8,8 @@ export type Label = string & { readonly [labelBrand]: true }
 const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
 const LABEL = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`)
 const FOLDER_BYTES_MAX = 255
+const RULE =
+  'A label is made of lower-case letters and digits, joined by single . or _, by __ or by -, in parts separated by /: web, team-a/web, models/llama_3.1'
 
 export function isLabel(text: string): text is Label {
   return LABEL.test(text) && folderOf(text).length <= FOLDER_BYTES_MAX
@@ -18,8 +20,9 @@ export function parseLabel(text: string): Label {
   if (isLabel(text)) return text
   const reason =
     folderOf(text).length > FOLDER_BYTES_MAX ? `is longer than ${FOLDER_BYTES_MAX} bytes` : 'is not a label'
+  const [before, tag] = text.split(':')
   throw new StratumError('usage', `${quote(text)} ${reason}`, {
-    hint: 'A label is made of lower-case letters and digits, joined by single . or _, by __ or by -, in parts separated by /: web, team-a/web, models/llama_3.1',
+    hint: tag !== undefined && isLabel(before) ? `Only the label is meant here, without a tag: ${before}` : RULE,
   })
 }
 

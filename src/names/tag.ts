@@ -8,6 +8,7 @@ export type Tag = string & { readonly [tagBrand]: true }
 
 // OCI distribution specification, "tag"
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
+const RULE = 'A tag has at most 128 letters, digits, _ . and -, and does not begin with . or -: v1.0, nightly-2026'
 
 /** The tag with one habit: on the command line it follows HEAD (store.md 1). */
 export const LATEST = 'latest' as Tag
@@ -25,8 +26,9 @@ export function parseTag(text: string): Tag {
   if (isHead(text))
     throw new StratumError('usage', `${quote(text)} cannot be a tag: HEAD is the writable state of the label`)
   if (isTag(text)) return text
+  const tag = text.slice(text.lastIndexOf(':') + 1)
   throw new StratumError('usage', `${quote(text)} is not a tag`, {
-    hint: 'A tag has at most 128 letters, digits, _ . and -, and does not begin with . or -: v1.0, nightly-2026',
+    hint: text.includes(':') && isTag(tag) ? `Only the tag is meant here, without its label: ${tag}` : RULE,
   })
 }
 

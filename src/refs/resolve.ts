@@ -1,5 +1,6 @@
 import { hasCommit } from '../commits/commit-store.ts'
 import { StratumError } from '../errors/stratum-error.ts'
+import { closest } from '../names/closest.ts'
 import { type CommitId, isCommitId, isCommitPrefix, PREFIX_DIGITS_MIN, shortId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
@@ -46,13 +47,17 @@ function resolvePrefix(store: Store, reference: Extract<Reference, { kind: 'name
   throw new StratumError('not-found', `${shown} does not exist`, { hint: hintFor(store, label, name) })
 }
 
+const TAGS_SHOWN = 8
+
 /** The tags that there are, or why a prefix was not even looked up. */
 function hintFor(store: Store, label: Label, name: Tag): string {
   if (/^[0-9a-f]+$/.test(name) && name.length < PREFIX_DIGITS_MIN)
     return `A commit is named by ${PREFIX_DIGITS_MIN} or more digits of its id`
   const tags = [...readTags(store, label).keys()].filter(tag => !isCommitId(tag))
   if (tags.length === 0) return `${label} has no tags; stratum log ${label} shows its commits`
-  return `${label} has ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? `, … (stratum list ${label})` : ''}`
+  const meant = tags.length > TAGS_SHOWN ? closest(name, tags) : undefined
+  const suggestion = meant === undefined ? '' : `Did you mean ${label}:${meant}? `
+  return `${suggestion}${label} has ${tags.slice(0, TAGS_SHOWN).join(', ')}${tags.length > TAGS_SHOWN ? `, … (stratum list ${label})` : ''}`
 }
 
 /** Every commit that a label's tags, HEAD or log name and that is in the store: labels are a border between tenants. */
@@ -84,5 +89,6 @@ export function requireLabel(store: Store, label: Label): void {
   if (!hasLabel(store, label))
     throw new StratumError('not-found', `there is no label ${label}`, {
       hint: 'stratum list shows the labels of the store',
+      details: { label },
     })
 }

@@ -39,7 +39,9 @@ export const paths = {
   headFile: (store: Store, label: Label) => `${paths.label(store, label)}/head.toml`,
   upper: (store: Store, label: Label) => `${paths.label(store, label)}/head`,
   work: (store: Store, label: Label) => `${paths.label(store, label)}/work`,
-  next: (store: Store, label: Label) => `${paths.label(store, label)}/next`,
+  /** The pair that takes HEAD's place in a fold. In the same folder, or XFS would move the directories' mtimes when they are exchanged. */
+  nextUpper: (store: Store, label: Label) => `${paths.label(store, label)}/next-head`,
+  nextWork: (store: Store, label: Label) => `${paths.label(store, label)}/next-work`,
   state: (store: Store) => `${store.path}/state`,
   /** A folder with a file for each pinned commit, named by its id. */
   pins: (store: Store) => `${store.path}/state/pins`,

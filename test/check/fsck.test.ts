@@ -275,7 +275,7 @@ const CASES: Readonly<Record<string, Case>> = {
     after: headIsThere,
   },
   'a fold that was given up': {
-    plant: ({ label }) => fs.mkdirSync(`${label}/next`),
+    plant: ({ label }) => fs.mkdirSync(`${label}/next-head`),
     finds: ['unfinished'],
     status: [0, 0, 0],
     after: headIsThere,
@@ -446,13 +446,13 @@ function fold(each: Patient, exchanges: number): void {
   const head = headFile(each)
   const base = /base_commit = "(\w+)"/.exec(head)?.[1] as string
   for (const name of ['head', 'work']) {
-    fs.mkdirSync(`${label}/next/${name}`, { recursive: true })
-    mark(`${label}/next/${name}`, `${v1} 2`)
+    fs.mkdirSync(`${label}/next-${name}`)
+    mark(`${label}/next-${name}`, `${v1} 2`)
   }
   const exchange = (name: string): void => {
     fs.renameSync(`${label}/${name}`, `${label}/tmp`)
-    fs.renameSync(`${label}/next/${name}`, `${label}/${name}`)
-    fs.renameSync(`${label}/tmp`, `${label}/next/${name}`)
+    fs.renameSync(`${label}/next-${name}`, `${label}/${name}`)
+    fs.renameSync(`${label}/tmp`, `${label}/next-${name}`)
   }
   for (const name of ['head', 'work'].slice(0, exchanges)) exchange(name)
   assert.notEqual(base, v1)

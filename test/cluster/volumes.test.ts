@@ -102,6 +102,18 @@ test('a tag: static, in the label:tag form too, and inline; all read-only and wi
   await pod.delete()
 })
 
+test('mount options of a PersistentVolume hold in the pod, and one that there is not is told in an Event', async () => {
+  const tag = { label: `default/${published}:v1` }
+  const make = (mountOptions: string[]): Promise<string> =>
+    createStaticVolume(tag, { node: HERE, readOnly: true, mountOptions })
+  const strict = await make(['noexec', 'noatime'])
+  const pod = await startPod({ volumes: { '/data': claim(strict) } })
+  assert.match(await pod.sh('grep " /data " /proc/mounts'), /ro,nosuid,nodev,noexec,noatime/)
+  const wrong = await createPod({ volumes: { '/data': claim(await make(['sync'])) } })
+  await waitForEvent('Pod', wrong.name, /unknown mount option "?sync"?.*noexec/)
+  for (const each of [pod, wrong]) await each.delete()
+})
+
 test('static HEAD: the label as it stands, writable', async () => {
   const label = await publish('one')
   await kubectl('delete', 'pvc', label, '--timeout=120s') // gives the HEAD back; the named tag stays

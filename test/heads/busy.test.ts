@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import type { CommitResult } from '../../src/repository/commit.ts'
-import { startActor } from '../support/actor.ts'
+import { type Actor, startActor } from '../support/actor.ts'
 import { createLab, type Lab } from '../support/lab.ts'
 import { scaled } from '../support/scale.ts'
 
@@ -31,6 +31,22 @@ async function startWriter(script: string, ...args: string[]): Promise<Writer> {
     await closed
   }
   return { process: child, stop, [Symbol.asyncDispose]: stop }
+}
+
+/** Somebody who sits in a directory of HEAD, reads a file, and writes to one that has no name any more. */
+async function startBystander({ head }: Lab): Promise<Actor> {
+  const actor = await startActor()
+  await actor.run(`os.chdir(${JSON.stringify(path.join(head, 'd'))})`)
+  await actor.run(
+    `gone = os.open('gone', os.O_CREAT | os.O_RDWR); os.write(gone, b'gone'); os.unlink('gone'); always = os.open('always', os.O_RDONLY)`,
+  )
+  return actor
+}
+
+async function assertUndisturbed(bystander: Actor): Promise<void> {
+  assert.equal(await bystander.run(`os.pwrite(gone, b'!', 4) and os.pread(gone, 100, 0)`), 'gone!')
+  assert.equal(await bystander.run('os.pread(always, 1000, 0)'), FILES['d/always'])
+  assert.equal(await bystander.run(`'always' in os.listdir('.')`), true)
 }
 
 /** The numbers that a commit holds in the five files of the stepper, in the order in which it writes them. */
@@ -65,6 +81,7 @@ for (const [what, pause, away] of [
     const lab = await createLab(FILES)
     await lab.mount()
     await using _writer = await startWriter('stepper.py', path.join(lab.head, 'd'), pause, ...(away ? [away] : []))
+    await using bystander = await startBystander(lab)
     let before = 0
     for (let round = 0; round < scaled(40); round++) {
       const result = await lab.commit({ consistency: 'freeze', maxPauseMs: MAX_PAUSE_MS, deadlineMs: 120_000 })
@@ -75,6 +92,7 @@ for (const [what, pause, away] of [
       assert.ok(result.pauseMs > 0 && result.pauseMs < MAX_PAUSE_MS + SLACK_MS, `paused for ${result.pauseMs} ms`)
       assert.deepEqual(result.unstable, [])
       assert.equal(result.remounted.how, 'later')
+      await assertUndisturbed(bystander)
     }
     assert.equal(lab.record().still, undefined)
   })
@@ -101,6 +119,7 @@ test('a live commit has every file whole, and every file that was never renamed'
   const lab = await createLab(FILES)
   await lab.mount()
   await using _writer = await startWriter('rewriter.py', path.join(lab.head, 'd'))
+  await using bystander = await startBystander(lab)
   let unstable = 0
   for (let round = 0; round < scaled(60); round++) {
     const result = await lab.commit({ consistency: 'live' })
@@ -118,6 +137,7 @@ test('a live commit has every file whole, and every file that was never renamed'
       assert.match(content, whole, `round ${round}: ${name} is not whole`)
     }
     assert.match(at('d/rewritten'), /^(.)\1{4999}$/)
+    await assertUndisturbed(bystander)
     await lab.unmount(mountpoint)
   }
   console.log(`${unstable} commits said that something did not hold still`)

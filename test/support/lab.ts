@@ -33,7 +33,12 @@ export interface Lab {
   commit(options?: Partial<CommitRequest> & { name?: string }): Promise<CommitResult>
   /** head.toml of `app`. */
   record(): HeadRecord
-  readonly paths: { readonly upper: string; readonly work: string; readonly next: string; readonly label: string }
+  readonly paths: {
+    readonly upper: string
+    readonly work: string
+    readonly next: readonly string[]
+    readonly label: string
+  }
 }
 
 export const LABEL = parseLabel('app')
@@ -102,7 +107,7 @@ export function openLab(folder: string): Lab {
     paths: {
       upper: paths.upper(store, LABEL),
       work: paths.work(store, LABEL),
-      next: paths.next(store, LABEL),
+      next: [paths.nextUpper(store, LABEL), paths.nextWork(store, LABEL)],
       label: paths.label(store, LABEL),
     },
   }

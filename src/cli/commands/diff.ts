@@ -22,14 +22,15 @@ export const run: Command<Options> = async invocation => {
     parseReference(a),
     b === undefined ? undefined : parseReference(b),
   )
+  const [before, after] = [from, to].map(name => name.replace(/(?<=:[0-9a-f]{12})[0-9a-f]{52}$/, ''))
   return {
     json: { from, to, differences: differences.length, ...summary },
     jsonLines: differences.map(asJson),
     text: differences.map(asLine),
     notes: [
       differences.length === 0
-        ? `${from} and ${to} are the same`
-        : `${from} → ${to}: +${summary.added} -${summary.removed} M${summary.modified}, ${formatBytes(summary.bytesAdded)} new`,
+        ? `${before} and ${after} are the same`
+        : `${before} → ${after}: +${summary.added} -${summary.removed} M${summary.modified}, ${formatBytes(summary.bytesAdded)} new`,
     ],
     exitCode: differences.length > 0 && invocation.options.exitCode ? EXIT_DIFFERENCES : 0,
   }

@@ -175,7 +175,8 @@ export interface Page<T> {
   readonly resourceVersion: string
 }
 
-const PAGE_OBJECTS = 500
+/** Small, because a page is in memory several times while it is read. */
+const PAGE_OBJECTS = 100
 
 /** All objects of a kind, page by page: the last page's resource version is where a watch begins. @throws out-of-date pages (410) */
 export async function* listPages<T extends KubeObject>(

@@ -63,7 +63,7 @@ async function commit(
     label,
     tags: wishesOf(spec),
     message: spec.message,
-    consistency: spec.consistency.toLowerCase() as Consistency,
+    consistency: consistencyOf(spec),
     maxPauseMs: spec.maxPauseMilliseconds,
     deadlineMs,
     allowUnclean: spec.unclean === 'Allow',
@@ -79,9 +79,26 @@ async function tag(
   { uid, namespace, name, label, spec }: JournalEntry,
   signal: AbortSignal,
 ): Promise<void> {
-  const source = parseReference(`${label}:${spec.source.commit ?? spec.source.tag}`)
+  const wanted = spec.source.commit ?? spec.source.tag
+  if (wanted === undefined) throw newer(`the source ${JSON.stringify(spec.source)}`)
+  const source = parseReference(`${label}:${wanted}`)
   const request = { source, tags: wishesOf(spec), message: spec.message, notes: { request: uid } }
   await setTags(contextOf(volumes, `stratumcommit/${namespace}/${name}`, signal), request)
+}
+
+const CONSISTENCIES: Readonly<Record<string, Consistency>> = { Freeze: 'freeze', Live: 'live', Idle: 'idle' }
+
+function consistencyOf({ consistency }: CommitSpec): Consistency {
+  const known = CONSISTENCIES[consistency]
+  if (known === undefined) throw newer(`consistency ${consistency}`)
+  return known
+}
+
+/** An object may be left from a newer version whose schema knew more: what is not understood is not guessed. */
+function newer(what: string): StratumError {
+  return new StratumError('usage', `this version of Stratum does not know ${what}`, {
+    hint: 'Make a new StratumCommit, or upgrade',
+  })
 }
 
 function wishesOf({ tags = [] }: CommitSpec): TagWish[] {

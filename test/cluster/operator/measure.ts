@@ -28,9 +28,6 @@ await make(STRATUM_LABELS, 'label-0', { label: 'label-0' }, () => {
   const tags = Array.from({ length: 20 }, (_, t) => ({ name: `v${t}`, commitId, time: '2026-01-01T00:00:00Z' }))
   return { holder: { nodeName: 'node-1', storeId: 's' }, tagCount: 20, tags, nodes: [{ nodeName: 'node-1' }] }
 })
-await multiply('stratumlabels', 'label-0', Number(labels), ({ spec }, i) => ({
-  spec: { ...spec, label: `label-${i}` },
-}))
 const conditions = ['Ready', 'Accepted', 'Committed', 'Tagged', 'Stalled'].map(type => ({
   type,
   status: 'True',
@@ -50,10 +47,15 @@ await make(STRATUM_COMMITS, 'request-0', wish, () => ({
   conditions,
   tagNames: 'v0',
 }))
+await api.stop() // it expects that no two objects are written at once
+await multiply('stratumlabels', 'label-0', Number(labels), ({ spec }, i) => ({
+  spec: { ...spec, label: `label-${i}` },
+}))
 await multiply('stratumcommits', 'request-0', Number(requests), ({ spec }, i) => ({
   spec: { ...spec, label: `label-${i % Number(labels)}`, tags: [{ name: `v${i}` }] },
 }))
 
+await api.start()
 const controller = await startController()
 // It answers when it has read everything.
 await ask(api, 'team-a', 'unknown', { label: 'unknown', deadlineSeconds: 86_400 })

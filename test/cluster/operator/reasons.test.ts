@@ -96,6 +96,31 @@ test('Unclean where a power loss may have cut files: refused with their names, t
   assert.equal(verdict(await ended(api, 'team-a', 'allowed'), 'Ready'), 'True Completed')
 })
 
+/** Writes a request into etcd as a newer version, whose schema knew more, would have left it there. */
+async function leave(name: string, spec: object): Promise<void> {
+  await ask(api, 'team-a', name, { ...live, suspend: true })
+  const key = Buffer.from(`/registry/stratum.dev/stratumcommits/team-a/${name}`).toString('base64')
+  const etcd = async (what: string, body: object): Promise<{ kvs?: { value: string }[] }> =>
+    (await fetch(`${api.etcd}/v3/kv/${what}`, { method: 'POST', body: JSON.stringify(body) })).json() as never
+  const stored = JSON.parse(Buffer.from((await etcd('range', { key })).kvs![0].value, 'base64').toString())
+  const metadata = { ...stored.metadata, generation: stored.metadata.generation + 1 }
+  const changed = { ...stored, metadata, spec: { ...stored.spec, suspend: false, ...spec } }
+  await etcd('put', { key, value: Buffer.from(JSON.stringify(changed)).toString('base64') })
+}
+
+test('InvalidSpec where a newer version has left something that this one does not know: nothing is guessed', async () => {
+  write()
+  const before = readHead(store, WEB)?.lastCommit
+  await leave('newer-consistency', { consistency: 'Quiesced' })
+  await leave('newer-source', { source: { archive: 'x' }, tags: [{ name: 'n', policy: 'IfNotPresent' }] })
+  for (const name of ['newer-consistency', 'newer-source']) {
+    const refused = await ended(api, 'team-a', name)
+    assert.equal(verdict(refused, 'Ready'), 'False InvalidSpec', name)
+    assert.match(JSON.stringify(refused.status?.conditions), /does not know (consistency Quiesced|the source)/)
+  }
+  assert.equal(readHead(store, WEB)?.lastCommit, before)
+})
+
 test('IntegrityError where the store is damaged: nothing is committed on top of it', async () => {
   write()
   const { base } = readHead(store, WEB) ?? {}

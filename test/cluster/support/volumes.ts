@@ -35,7 +35,7 @@ export async function createClaim(spec: ClaimSpec = {}): Promise<string> {
 /** A static PersistentVolume for one claim, and that claim; gives the name of both. `node` is where it may be mounted. */
 export async function createStaticVolume(
   attributes: Readonly<Record<string, string>>,
-  options: { node?: string; readOnly?: boolean; namespace?: string } = {},
+  options: { node?: string; readOnly?: boolean; namespace?: string; mountOptions?: readonly string[] } = {},
 ): Promise<string> {
   const name = unique('static')
   const namespace = options.namespace ?? 'default'
@@ -51,6 +51,7 @@ export async function createStaticVolume(
       accessModes,
       persistentVolumeReclaimPolicy: 'Retain',
       storageClassName: '',
+      mountOptions: options.mountOptions ?? [],
       claimRef: { namespace, name },
       csi: { driver: DRIVER, volumeHandle: name, readOnly: options.readOnly === true, volumeAttributes: attributes },
       ...(options.node === undefined ? {} : { nodeAffinity: affinity }),
