@@ -9,7 +9,6 @@ import { nodePath } from '../names/text.ts'
 
 /** Writing so that it is there after a power loss, and reading whole files. Paths are latin1 text. */
 const syncfs = libc.func('int syncfs(int descriptor)')
-const fallocate = libc.func('int fallocate(int descriptor, int mode, int64_t offset, int64_t length)')
 const lseek = libc.func('int64_t lseek(int descriptor, int64_t offset, int whence)')
 const ioctl = libc.func('int ioctl(int descriptor, unsigned long request, long argument)')
 const ioctlFlags = libc.func('int ioctl(int descriptor, unsigned long request, _Inout_ int *flags)')
@@ -243,23 +242,12 @@ export function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/'
 }
 
-const FALLOC_FL_KEEP_SIZE = 1
 const FICLONE = 0x40049409
 const FS_IOC_GETFLAGS = 0x80086601
 const FS_IOC_SETFLAGS = 0x40086602
 const FS_IMMUTABLE_FL = 0x10
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-
-/** Reserves blocks, so that a full disk shows now and not in the middle. File systems that cannot are passed over. */
-export function reserveSpace(descriptor: number, bytes: number): void {
-  step('fallocate')
-  try {
-    if (bytes > 0) check(fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, bytes), 'fallocate')
-  } catch (error) {
-    if (!isErrno(error, 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL')) throw error
-  }
-}
 
 /** Lets `to` share all blocks of `from`. False where the file system cannot. */
 export function cloneFile(from: number, to: number): boolean {

@@ -33,8 +33,7 @@ const AT_NO_AUTOMOUNT = 0x800
 const AT_EMPTY_PATH = 0x1000
 const STATX_BASIC_STATS = 0x7ff
 const STATX_MNT_ID = 0x1000
-export const STATX_ATTR_IMMUTABLE = 0x10
-export const STATX_ATTR_MOUNT_ROOT = 0x2000
+const STATX_ATTR_MOUNT_ROOT = 0x2000
 
 const statx = libc.func('int statx(int directory, void *path, int flags, unsigned int mask, void *buffer)')
 const buffer = Buffer.alloc(256)

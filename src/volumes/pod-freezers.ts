@@ -50,8 +50,3 @@ export function orphanedTargets({ ledger }: Volumes): Published[] {
   const gone = new Set([...uids].filter(uid => !groups.has(uid) && !podHasProcesses(uid)))
   return entries.filter(({ pod }) => pod !== undefined && gone.has(pod.uid))
 }
-
-/** Whether a volume is at any target of this node. */
-export function isPublished({ ledger }: Volumes, volumeId: string): boolean {
-  return [...ledger.published.values()].some(entry => entry.volumeId === volumeId)
-}

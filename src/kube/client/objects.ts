@@ -61,11 +61,6 @@ export function keyText({ namespace, name }: Key): string {
   return namespace === undefined ? name : `${namespace}/${name}`
 }
 
-export function parseKey(text: string): Key {
-  const slash = text.indexOf('/')
-  return slash < 0 ? { name: text } : { namespace: text.slice(0, slash), name: text.slice(slash + 1) }
-}
-
 export function apiVersion({ group, version }: Resource<KubeObject>): string {
   return group === '' ? version : `${group}/${version}`
 }
