@@ -270,6 +270,7 @@ test("a node's token and the controller's change little of claims and nodes", as
     ['a claim for another node', /none that is for another node/, note(one, 'node2', { [selected]: null })],
     ['a claim of another provisioner', /only annotate claims of/, note(one, 'theirs', { 'stratum.dev/label': 'x' })],
     ['the finalizer of a clone, on any claim', 'ok', patch(one, 'theirs', { metadata: { finalizers: cloning } })],
+    ['the same, on a claim of another node', 'ok', patch(one, 'node2', { metadata: { finalizers: cloning } })],
     ['a claim deleted', /cannot delete/, tryDelete(one, CLAIMS, { namespace: 'default', name: 'ours' })],
     ['the controller selects a node', 'ok', note(controller, 'from', { [selected]: 'node-2' })],
     [
