@@ -9,7 +9,7 @@ import {
   readTextIfExists,
   rename,
   replaceFile,
-  syncDescriptor,
+  syncDescriptorAside,
   syncDirectory,
   writeAll,
 } from '../host/files.ts'
@@ -55,9 +55,10 @@ export async function createCommit(store: Store, staging: Staging, parts: Commit
     const hashing = hashTreeAside(parts.tree)
     const folder = `${staging.path}/commit`
     makeDirectory(folder)
-    const image = writeImageFile(parts.tree, `${folder}/commit.cfs`)
-    const metadata = metadataOf(parts, await hashing, image.digest)
+    await using image = writeImageFile(parts.tree, `${folder}/commit.cfs`)
+    const metadata = metadataOf(parts, await hashing(), image.digest)
     await placeObjects(store, parts.staged, synced)
+    await image.durable
     const existing = readTextIfExists(paths.metadata(store, metadata.id))
     if (existing !== undefined) {
       compare(parseMetadata(existing, metadata.id), metadata)
@@ -89,16 +90,33 @@ function metadataOf({ parent, message, author }: CommitParts, hashes: TreeHashes
   }
 }
 
-function writeImageFile(tree: Tree, path: string): { digest: Digest; bytes: number } {
+interface ImageFile extends AsyncDisposable {
+  readonly digest: Digest
+  readonly bytes: number
+  /** Kept when the image is on the disk, which goes on beside the hashing. */
+  readonly durable: Promise<void>
+}
+
+function writeImageFile(tree: Tree, path: string): ImageFile {
   step('create')
   const file = fs.openSync(nodePath(path), 'wx', IMAGE_MODE)
   try {
     const layout = planImage(tree)
     const digest = writeImage(tree, layout, (piece, position) => writeAll(file, piece, position))
-    syncDescriptor(file)
-    return { digest, bytes: layout.bytes }
-  } finally {
+    const durable = syncDescriptorAside(file)
+    durable.catch(() => undefined) // whoever waits for it is told
+    return {
+      digest,
+      bytes: layout.bytes,
+      durable,
+      async [Symbol.asyncDispose]() {
+        await durable.catch(() => undefined)
+        fs.closeSync(file)
+      },
+    }
+  } catch (error) {
     fs.closeSync(file)
+    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import { throwIfInterrupted } from '../host/signals.ts'
 import { openCommitImage } from '../commits/commit-store.ts'
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
+import { touchProbe } from '../capture/probe.ts'
 import type { LayerScan } from '../capture/scan-layer.ts'
 import type { Image } from '../erofs/arena.ts'
 import { StratumError } from '../errors/stratum-error.ts'
@@ -39,6 +40,8 @@ export interface CaptureOptions extends StillOptions {
   /** Commit even where files look as if a power loss had cut them. */
   readonly allowUnclean: boolean
   readonly signal: AbortSignal | undefined
+  /** Work that goes on beside the making of the commit, once HEAD was read; `complete` comes after it. Never fails. */
+  readonly beside?: (scan: LayerScan) => Promise<void>
 }
 
 /**
@@ -54,12 +57,15 @@ export async function captureHead(
 ): Promise<CapturedHead> {
   checkPair(label, paths.upper(store, label), paths.work(store, label), head)
   using staging = createStaging(store)
-  await using session = openCaptureSession(store, label, staging, options.signal)
+  const probe = touchProbe(store)
+  probe.catch(() => undefined) // it is waited for below, unless the image is damaged
+  const base = openCommitImage(store, head.base)
+  await using session = openCaptureSession(store, label, staging, { probe: await probe, signal: options.signal })
   const target = { store, label, head, mounted: headMounts(store, label), session, signal: options.signal }
   const still = await scanStill(target, options)
   const suspicious = suspiciousFiles(head, still.scan)
   if (!options.allowUnclean) refuseSuspicious(label, suspicious)
-  const base = openCommitImage(store, head.base)
+  const beside = options.beside?.(still.scan)
   const { change, torn } = layerChanges(base, still.scan)
   const tree = mergeTree(base, change)
   const staged = await session.pool.finish()
@@ -71,6 +77,7 @@ export async function captureHead(
     author: options.author,
   })
   session.saveHashes(still.scan)
+  await beside
   await throwIfInterrupted(options.signal)
   const captured: CapturedHead = { ...still, commit, torn, suspicious, changes: countChanges(base, change) }
   await complete(captured, session)

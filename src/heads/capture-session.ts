@@ -1,5 +1,4 @@
 import { createHashRecorder, openHashCache, type Volume, volumeOf } from '../capture/hash-cache.ts'
-import { touchProbe } from '../capture/probe.ts'
 import { createReaderPool, type ReaderPool } from '../capture/reader-pool.ts'
 import { type LayerScan, type ScannedNode, type ScanOptions, scanLayer } from '../capture/scan-layer.ts'
 import { close, openDirectory } from '../host/descriptors.ts'
@@ -18,6 +17,13 @@ export interface CaptureSession extends AsyncDisposable {
   saveHashes(scan: LayerScan): void
 }
 
+export interface CaptureSessionOptions {
+  /** What `touchProbe` said. */
+  readonly probe: bigint
+  readonly signal?: AbortSignal | undefined
+  readonly change?: (pool: ReaderPool) => ReaderPool
+}
+
 /** On such a file system every scan reads everything. */
 const NOTHING_SETTLES = 0n
 
@@ -25,11 +31,9 @@ export function openCaptureSession(
   store: Store,
   label: Label,
   staging: Staging,
-  signal?: AbortSignal,
-  change: (pool: ReaderPool) => ReaderPool = pool => pool,
+  { probe: touched, signal, change = pool => pool }: CaptureSessionOptions,
 ): CaptureSession {
   const cachePath = paths.hashCache(store, label, 'head')
-  const touched = touchProbe(store)
   const pool = change(createReaderPool(store, staging, signal))
   const volume = volumeOfStore(store)
   const probe = volume === undefined ? NOTHING_SETTLES : touched

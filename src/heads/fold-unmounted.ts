@@ -1,3 +1,4 @@
+import { touchProbe } from '../capture/probe.ts'
 import type { ReaderPool } from '../capture/reader-pool.ts'
 import { openCommitImage } from '../commits/commit-store.ts'
 import { hashTreeAside } from '../commits/hash-aside.ts'
@@ -30,10 +31,11 @@ export async function foldIfCommitted(
   const base = openCommitImage(store, head.base)
   if (base.inodes > INODES_MAX) return false
   using staging = createStaging(store)
-  await using session = openCaptureSession(store, label, staging, signal, refusingToRead)
+  const probe = await touchProbe(store)
+  await using session = openCaptureSession(store, label, staging, { probe, signal, change: refusingToRead })
   try {
     const { change } = layerChanges(base, await session.scan())
-    const { id } = await hashTreeAside(mergeTree(base, change))
+    const { id } = await hashTreeAside(mergeTree(base, change))()
     if (id !== head.lastCommit) return false
   } catch (error) {
     if (error instanceof NotRemembered) return false

@@ -18,7 +18,7 @@ import { startWatchdog } from '../host/watchdog.ts'
 import { commandOf, describeProcesses, isAlive } from '../host/lock-holders.ts'
 import { setSuperblockReadOnly } from '../host/mount-api.ts'
 import type { Label } from '../names/label.ts'
-import { type HeadRecord, readHead, type StandingStill, writeHead } from '../refs/head-file.ts'
+import { type HeadRecord, noteStill, readHead, type StandingStill } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
 import { headMounts, isOnTop } from './head-mounts.ts'
 import { isSuperblockGone } from './probe-superblock.ts'
@@ -184,7 +184,7 @@ function note(
   change: (still: StandingStill | undefined) => StandingStill | undefined,
 ): void {
   const head = readHead(store, label)
-  if (head !== undefined) writeHead(store, label, { ...head, still: change(head.still) })
+  if (head !== undefined) noteStill(store, label, head, change(head.still))
 }
 
 /** Lets everybody go on whom a committer that died left standing. */

@@ -7,7 +7,14 @@ import type { Freezer } from '../host/cgroup.ts'
 import { close } from '../host/descriptors.ts'
 import { statPath } from '../host/stat.ts'
 import { seesAllProcesses } from '../host/mountinfo.ts'
-import { attachMount, copyMountAttributes, setSuperblockReadOnly, unmount } from '../host/mount-api.ts'
+import {
+  attachMount,
+  copyMountAttributes,
+  dropCaches,
+  setSuperblockReadOnly,
+  unmount,
+  unmountAside,
+} from '../host/mount-api.ts'
 import { createLayeredMount } from '../mounts/layers.ts'
 import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -73,8 +80,39 @@ async function foldIfGone(store: Store, label: Label, head: HeadRecord, options:
   return { how: 'folded' }
 }
 
+/**
+ * Begins what a re-mount takes longest for, if one will be tried: the kernel drops what it has cached of the old HEAD (54,000 names of a tree that was
+ * listed before: 0.1 s). It would do so while HEAD is read-only; now it does beside the making of the commit.
+ */
+export async function prepareRemount(
+  store: Store,
+  label: Label,
+  options: Pick<RemountOptions, 'freezers' | 'scan'>,
+): Promise<void> {
+  if (options.scan.root.children?.size === 0) return
+  try {
+    const mounts = headMounts(store, label)
+    if (mounts.length === 0 || obstacleInMounts(mounts, options) !== undefined) return
+    const [{ mountpoint }] = mounts
+    if (expire(mountpoint) === 'idle') await dropCaches(mountpoint)
+  } catch {
+    // What is wrong is told by whoever has to know it.
+  }
+}
+
+/** Why a mount cannot be exchanged. */
+function obstacleOf(mounts: readonly Mounted[], options: RemountOptions): string | undefined {
+  const obstacle = obstacleInMounts(mounts, options)
+  if (obstacle !== undefined) return obstacle
+  const unseen = findUnseenHolders(mounts[0])
+  return unseen.length > 0 ? `it is in use: ${describeHolders(unseen)}` : undefined
+}
+
 /** Why a mount cannot be exchanged that is seen in more than one place, or by whom it would not notice. */
-function obstacleOf(mounts: readonly Mounted[], { freezers }: RemountOptions): string | undefined {
+function obstacleInMounts(
+  mounts: readonly Mounted[],
+  { freezers }: Pick<RemountOptions, 'freezers'>,
+): string | undefined {
   if (!mounts.every(isOnTop)) return 'something else is mounted over it'
   if (mounts.length > 1) return `it is mounted at ${mounts.map(({ mountpoint }) => toUser(mountpoint)).join(' and ')}`
   // The whole tree in the place of one directory would be other files under the same names.
@@ -83,9 +121,7 @@ function obstacleOf(mounts: readonly Mounted[], { freezers }: RemountOptions): s
   if (freezers === undefined && !seesAllProcesses()) return 'processes outside of this container may use it'
   const { mountIds, namespaces } = viewSuperblock(mounts[0].device)
   if (namespaces.length > 1) return `${namespaces.length} mount namespaces show it`
-  if (mountIds.size > 1) return 'parts of it are mounted elsewhere too'
-  const unseen = findUnseenHolders(mounts[0])
-  return unseen.length > 0 ? `it is in use: ${describeHolders(unseen)}` : undefined
+  return mountIds.size > 1 ? 'parts of it are mounted elsewhere too' : undefined
 }
 
 /** A mount of HEAD that is to be exchanged. */
@@ -186,8 +222,10 @@ async function putInPlace({ store, label, head, mounted, options }: Exchange, fr
     writeHead(store, label, { ...folding, state: { kind: 'clean' }, lastCommit: head.lastCommit })
     throw error
   }
-  await unmountTop(mountpoint)
+  // The new mount is in place and the decision durable: what is left of the fold is the same to recovery before and after the unmount.
+  const unmounted = unmountAside(mountpoint)
   finishFold(store, label, folding)
+  if (!(await unmounted)) await unmountTop(mountpoint)
 }
 
 /** Nobody can write now: whether HEAD is what was captured, and nobody is inside. */

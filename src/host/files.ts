@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
+import { promisify } from 'node:util'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
 import { check, errorOf, libc } from './libc.ts'
@@ -13,6 +14,7 @@ const lseek = libc.func('int64_t lseek(int descriptor, int64_t offset, int whenc
 const ioctl = libc.func('int ioctl(int descriptor, unsigned long request, long argument)')
 const ioctlFlags = libc.func('int ioctl(int descriptor, unsigned long request, _Inout_ int *flags)')
 const AT_FDCWD = -100
+const fsync = promisify(fs.fsync)
 
 /** Makes everything written to the file system of this path durable. */
 export function syncFileSystem(path: string): void {
@@ -56,6 +58,12 @@ export function syncDirectory(path: string): void {
 export function syncDescriptor(descriptor: number): void {
   step('fsync')
   fs.fsyncSync(descriptor)
+}
+
+/** The same beside what this thread does meanwhile. */
+export async function syncDescriptorAside(descriptor: number): Promise<void> {
+  step('fsync')
+  await fsync(descriptor)
 }
 
 interface WriteOptions {

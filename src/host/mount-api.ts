@@ -87,6 +87,22 @@ export function setSuperblockReadOnly(mountpoint: string, readOnly: boolean): vo
   }
 }
 
+/**
+ * Lets the kernel drop all names and inodes of a superblock that nobody uses, beside what this thread does meanwhile: a reconfiguration
+ * that changes nothing begins with that. Nobody relies on it, so a failure is none.
+ */
+export async function dropCaches(mountpoint: string): Promise<void> {
+  const context = Number(fspick(SYS.fspick, AT_FDCWD, cString(mountpoint), FSPICK_CLOEXEC))
+  if (context < 0) return
+  try {
+    await new Promise<void>(resolve =>
+      fsconfig.async(SYS.fsconfig, context, COMMAND.reconfigure, null, null, 0, () => resolve()),
+    )
+  } finally {
+    fs.closeSync(context)
+  }
+}
+
 function configure(context: number, [key, value]: MountOption): void {
   const name = cString(key)
   let result: number
@@ -178,6 +194,19 @@ export function makePrivate(path: string): void {
 export function unmount(target: string, how: keyof typeof UMOUNT = 'plain'): void {
   step('umount')
   if (umount2(cString(target), UMOUNT[how] | UMOUNT.noFollow) < 0) throw systemError('umount', target)
+}
+
+/**
+ * The same beside what this thread does meanwhile: with the last mount of a superblock goes all that the kernel has cached of it. False if
+ * it was refused; why is known to the thread of the call alone.
+ */
+export async function unmountAside(target: string): Promise<boolean> {
+  step('umount')
+  const name = cString(target)
+  const result = await new Promise<number>(resolve =>
+    umount2.async(name, UMOUNT.noFollow, (error: Error | null, value: number) => resolve(error ? -1 : value)),
+  )
+  return result === 0 && name.length > 0 // the name has to live as long as the call
 }
 
 /** The same for a name in an open directory: no rename above can lead it elsewhere. */

@@ -80,6 +80,14 @@ export function writeHead(store: Store, label: Label, head: HeadRecord, before?:
   replaceFile(paths.headFile(store, label), formatHead(head), before === undefined ? {} : { before })
 }
 
+/**
+ * Changes what stands of who is standing still, and nothing else. After a power loss the file may be the one before: nobody stands still
+ * then, and no mount is left, so that either says all that has to be known. It is whole in any case.
+ */
+export function noteStill(store: Store, label: Label, head: HeadRecord, still: StandingStill | undefined): void {
+  replaceFile(paths.headFile(store, label), formatHead({ ...head, still }), { durable: 'bytes' })
+}
+
 function formatHead({
   base,
   lastCommit,

@@ -1,6 +1,6 @@
 import { type CapturedHead, captureHead } from '../heads/capture-head.ts'
 import { recoverHead } from '../heads/recover-head.ts'
-import { type Remounted, remountHead } from '../heads/remount.ts'
+import { prepareRemount, type Remounted, remountHead } from '../heads/remount.ts'
 import type { StillOptions } from '../heads/stand-still.ts'
 import { withoutDoubt } from '../heads/unclean.ts'
 import { toStratumError } from '../errors/errno.ts'
@@ -65,7 +65,12 @@ export async function commitHead(context: Context, request: CommitRequest): Prom
     store,
     label,
     head,
-    { ...request, author: context.actor, signal: context.signal },
+    {
+      ...request,
+      author: context.actor,
+      signal: context.signal,
+      beside: scan => prepareRemount(store, label, { ...request, scan }),
+    },
     async (result, session) => {
       record(context, request, result)
       const { id } = result.commit.metadata
