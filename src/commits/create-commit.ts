@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import type { Digest } from '../hashes/verity.ts'
@@ -43,6 +44,8 @@ export interface CreatedCommit {
 }
 
 const IMAGE_MODE = 0o444
+/** What is done by now is heard of before the thread is busy again. */
+const EVENT_LOOP_TURN_MS = 1
 
 /**
  * Makes a commit: objects first, then image and metadata, each durable before the next is visible. The caller holds the store's shared
@@ -56,8 +59,8 @@ export async function createCommit(store: Store, staging: Staging, parts: Commit
     const folder = `${staging.path}/commit`
     makeDirectory(folder)
     await using image = writeImageFile(parts.tree, `${folder}/commit.cfs`)
-    const metadata = metadataOf(parts, await hashing(), image.digest)
-    await placeObjects(store, parts.staged, synced)
+    const hashes = await besidePlacing(placeObjects(store, parts.staged, synced), hashing)
+    const metadata = metadataOf(parts, hashes, image.digest)
     await image.durable
     const existing = readTextIfExists(paths.metadata(store, metadata.id))
     if (existing !== undefined) {
@@ -71,6 +74,17 @@ export async function createCommit(store: Store, staging: Staging, parts: Commit
     return { metadata, isNew: true, imageBytes: image.bytes }
   } catch (error) {
     throw toStratumError(error, 'storing the commit')
+  }
+}
+
+/** Does work while objects get their names and these become durable; what there is to flush, is begun before it if it can be. */
+async function besidePlacing<T>(placing: Promise<void>, work: () => Promise<T>): Promise<T> {
+  placing.catch(() => undefined) // it is waited for below
+  await sleep(EVENT_LOOP_TURN_MS)
+  try {
+    return await work()
+  } finally {
+    await placing
   }
 }
 

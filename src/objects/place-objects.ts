@@ -1,6 +1,6 @@
 import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, renameAt, renameNewAt, unlinkAt } from '../host/descriptors.ts'
-import { syncDescriptor, syncFileSystem, syncFileSystemAside } from '../host/files.ts'
+import { syncDescriptor, syncFileSystemAside } from '../host/files.ts'
 import { statAt } from '../host/stat.ts'
 import type { Digest } from '../hashes/verity.ts'
 import { objectName, paths, type Store } from '../store/layout.ts'
@@ -32,7 +32,7 @@ function countOf(staged: readonly StagedFolder[]): number {
 
 /**
  * Gives staged objects their final names: first their bytes are made durable (`synced` is what `syncObjects` returned), then the names. An
- * object of that name which has another size is damaged and replaced.
+ * object of that name which has another size is damaged and replaced. The caller may do other work meanwhile.
  */
 export async function placeObjects(
   store: Store,
@@ -45,7 +45,7 @@ export async function placeObjects(
   const touched = new Set(staged.flatMap(({ reliedOn }) => reliedOn))
   try {
     for (const { path, digests } of staged) placeFolder(objects, path, digests, count <= FSYNC_MAX, touched)
-    if (touched.size > FSYNC_MAX) syncFileSystem(store.path)
+    if (touched.size > FSYNC_MAX) await syncFileSystemAside(store.path)
     else for (const folder of touched) syncFolder(objects, folder)
   } finally {
     close(objects)
