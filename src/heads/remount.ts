@@ -224,6 +224,7 @@ async function putInPlace({ store, label, head, mounted, options }: Exchange, fr
   }
   // The new mount is in place and the decision durable: what is left of the fold is the same to recovery before and after the unmount.
   const unmounted = unmountAside(mountpoint)
+  unmounted.catch(() => undefined) // it is waited for below
   finishFold(store, label, folding)
   if (!(await unmounted)) await unmountTop(mountpoint)
 }

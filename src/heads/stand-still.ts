@@ -3,7 +3,7 @@ import type { LayerScan } from '../capture/scan-layer.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'
 import { isErrno } from '../errors/errno.ts'
 import type { Freezer } from '../host/cgroup.ts'
-import { setSuperblockReadOnly } from '../host/mount-api.ts'
+import { dropCaches, setSuperblockReadOnly } from '../host/mount-api.ts'
 import type { Mounted } from '../mounts/records.ts'
 import type { Label } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
@@ -75,7 +75,9 @@ async function scanIdle(target: Target): Promise<StillScan> {
   const { store, label, mounted, session } = target
   const mount = mounted.find(isOnTop)
   if (mount === undefined) return scanUnmounted(target)
+  const dropping = dropCaches(mount.mountpoint) // else the kernel does it while nobody may write
   const first = await session.scan()
+  await dropping
   markReadOnly(store, label, mount.mountpoint)
   const since = performance.now()
   try {

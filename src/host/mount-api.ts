@@ -203,8 +203,10 @@ export function unmount(target: string, how: keyof typeof UMOUNT = 'plain'): voi
 export async function unmountAside(target: string): Promise<boolean> {
   step('umount')
   const name = cString(target)
-  const result = await new Promise<number>(resolve =>
-    umount2.async(name, UMOUNT.noFollow, (error: Error | null, value: number) => resolve(error ? -1 : value)),
+  const result = await new Promise<number>((resolve, reject) =>
+    umount2.async(name, UMOUNT.noFollow, (error: Error | null, value: number) =>
+      error ? reject(error) : resolve(value),
+    ),
   )
   return result === 0 && name.length > 0 // the name has to live as long as the call
 }
