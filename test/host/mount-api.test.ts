@@ -18,7 +18,7 @@ function mountHere(name: string): string {
 const mountAt = (place: string): string | undefined =>
   readMounts()
     .filter(({ mountpoint }) => mountpoint === place)
-    .map(({ superOptions, options }) => `${options} ${superOptions}`)
+    .map(({ superOptions, options }) => [...options, ...superOptions].join())
     .join('|') || undefined
 
 test('unmounting aside takes a mount away, and says no where somebody uses it', async () => {
