@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
 import { check, errorOf, libc } from './libc.ts'
 import { setModificationTimeAt } from './descriptors.ts'
+import { randomHex } from './random.ts'
 import { nodePath } from '../names/text.ts'
 
 /** Writing so that it is there after a power loss, and reading whole files. Paths are latin1 text. */
@@ -72,7 +72,7 @@ export function replaceFile(
   content: string | Uint8Array,
   { mode = 0o644, durable = true, before }: WriteOptions = {},
 ): void {
-  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomBytes(6).toString('hex')}-${nameOf(path)}`
+  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomHex(6)}-${nameOf(path)}`
   step('create')
   const descriptor = fs.openSync(nodePath(temporary), 'wx', mode)
   try {
@@ -104,13 +104,13 @@ export function overwriteFile(path: string, text: string): void {
 export const TEMPORARY_PREFIX = '.new-'
 
 /**
- * Removes what `replaceFile` left in a folder where it was killed, of all names or of one. The caller's lock says that nobody writes them
- * now.
+ * Removes what `replaceFile` left in a folder where it was killed, of all names or of those that are meant. The caller's lock says that
+ * nobody writes them now.
  */
-export function removeTemporaries(folder: string, of?: string): void {
+export function removeTemporaries(folder: string, isMeant: (name: string) => boolean = () => true): void {
   for (const name of listNames(folder)) {
-    const meant = name.startsWith(TEMPORARY_PREFIX) ? name.slice(name.indexOf('-', TEMPORARY_PREFIX.length) + 1) : ''
-    if (meant !== '' && (of === undefined || of === meant)) removeIfExists(`${folder}/${name}`)
+    const written = name.startsWith(TEMPORARY_PREFIX) ? name.slice(name.indexOf('-', TEMPORARY_PREFIX.length) + 1) : ''
+    if (written !== '' && isMeant(written)) removeIfExists(`${folder}/${name}`)
   }
 }
 

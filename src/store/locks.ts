@@ -2,7 +2,6 @@ import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { exists, makeDirectory, syncDirectory } from '../host/files.ts'
-import { describeProcesses, lockHolders } from '../host/lock-holders.ts'
 import { type LockMode, unlock, waitForLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
 import { nodePath } from '../names/text.ts'
@@ -93,6 +92,7 @@ async function acquire(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (await waitForLock(descriptor, mode, limitMs, signal)) return
+  const { describeProcesses, lockHolders } = await import('../host/lock-holders.ts')
   const holders = lockHolders(descriptor)
   const by = holders.length > 0 ? ` by ${describeProcesses(holders)}` : ''
   throw new StratumError('busy', `${what} is locked${by}; waited ${(limitMs / 1000).toFixed(1)} s`, {
