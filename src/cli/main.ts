@@ -57,8 +57,9 @@ function asParsingError(error: unknown, name: string, isCommand: boolean): Strat
 
 async function call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<number> {
   const style = { json: options.json === true, quiet: options.quiet === true }
-  const { createProgressLine } = await import('./progress.ts')
-  const progress = createProgressLine(process.stderr, showsProgress(style))
+  const progress = showsProgress(style)
+    ? (await import('./progress.ts')).createProgressLine(process.stderr)
+    : { update: () => undefined, clear: () => undefined }
   const interrupt = listenForSignals()
   if (process.env.STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(process.env.STRATUM_FAULT)
   try {
