@@ -27,6 +27,14 @@ export function buildTree(root: string, shape: TreeShape, seed = 1): void {
   }
 }
 
+/** Writes a directory of large files. */
+export function buildLargeFiles(root: string, { files, bytes }: { files: number; bytes: number }, seed = 1): void {
+  fs.mkdirSync(root, { recursive: true })
+  const random = createRandom(seed)
+  const text = textOf(random)
+  for (let i = 0; i < files; i++) fs.writeFileSync(path.join(root, `file-${i}`), contentOf(text, bytes, i, random))
+}
+
 function buildDirectories(root: string, count: number, random: Random): string[] {
   const directories = [root]
   fs.mkdirSync(root, { recursive: true })

@@ -25,7 +25,7 @@ export function benchSaves(bench: Bench): Findings {
   let round = 0
   for (; round < bench.rounds && (round === 0 || bench.hasTime()); round++)
     for (const kind of kinds) saveAll(bench, round, kind, bytes)
-  const note = `${round} rounds.`
+  const note = round === 1 ? 'One round.' : `${round} rounds.`
   const found = kinds.map(({ caches, first, again }) => {
     const rows: [Row, Row] = [
       { work: `first save, ${caches}`, results: first.summaries(), note },

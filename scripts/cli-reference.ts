@@ -20,7 +20,8 @@ export function withReference(page: string): string {
   )
 }
 
-function commandSection({ name, summary, args = [], options = [], help }: CommandSpec): string {
+function commandSection({ name, summary, args = [], options: ownOptions = () => [], help }: CommandSpec): string {
+  const options = ownOptions()
   const usage = ['stratum', name, ...args.map(([arg]) => arg), ...(options.length > 0 ? ['[options]'] : [])].join(' ')
   const rows = [...args.map(([arg, what]) => row(arg, what)), ...options.filter(({ hidden }) => !hidden).map(optionRow)]
   const more = help === undefined ? [] : ['', '```text', help.trim(), '```']

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { failingTests } from '../test/support/failing-tests.ts'
 
 /**
  * Runs the test files, a few at once, each as a process of its own in a mount namespace of its own, so that whatever it mounts is gone
@@ -33,7 +34,7 @@ const started = performance.now()
 const failed = (await runAll(files)).filter(({ ok }) => !ok)
 const seconds = ((performance.now() - started) / 1000).toFixed(0)
 console.log(`\n${files.length - failed.length} of ${files.length} files passed in ${seconds} s`)
-for (const { file } of failed) console.log(`failed: ${file}`)
+for (const { file, output } of failed) console.log(`failed: ${file}\n${failingTests(output)}`)
 process.exit(failed.length > 0 ? 1 : 0)
 
 async function runAll(queue: string[]): Promise<Result[]> {

@@ -116,3 +116,34 @@ test('what takes long to load is loaded only by who uses it', () => {
     [],
   )
 })
+
+/** What is loaded together with a file: what it imports as a value, not within a function. */
+function loadedWith(file: string): Set<string> {
+  const loaded = new Set<string>()
+  const load = (name: string): void => {
+    if (loaded.has(name)) return
+    loaded.add(name)
+    if (name.endsWith('.ts')) for (const target of valueImports(name)) load(target)
+  }
+  load(file)
+  return loaded
+}
+
+function valueImports(file: string): string[] {
+  const text = fs.readFileSync(path.join(SRC, file), 'utf8')
+  return [...text.matchAll(/^import (?!type )(?:[^';]* from )?'([^']+)'/gm)].map(([, target]) =>
+    target.startsWith('.') ? path.normalize(path.join(path.dirname(file), target)) : target,
+  )
+}
+
+test('a mount loads neither hashes nor what starts programs, makes commits or stops writers', () => {
+  const loaded = new Set(
+    ['cli/main.ts', 'cli/commands/mount.ts', 'store/open-store.ts'].flatMap(f => [...loadedWith(f)]),
+  )
+  const slow = ['node:crypto', 'node:child_process', 'commits/create-commit.ts', 'heads/freeze.ts', 'heads/remount.ts']
+  assert.deepEqual(
+    slow.filter(name => loaded.has(name)),
+    [],
+  )
+  assert.ok(loaded.has('heads/mount-head.ts')) // imports are found at all
+})

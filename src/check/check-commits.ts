@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import type { Image } from '../erofs/arena.ts'
 import { eachObjectFile } from '../erofs/digests.ts'
 import { isStratumError } from '../errors/stratum-error.ts'

@@ -6,7 +6,7 @@ export const CONTROLLER: CommandSpec = {
   name: 'controller',
   group: 'Kubernetes',
   summary: 'watch over StratumCommits and StratumLabels of a cluster',
-  options: [
+  options: () => [
     option('--http <address>', 'serve /healthz, /readyz and /metrics at host:port or :port'),
     option('--namespace <name>', "where Stratum is installed; the pod's own if it is left away"),
     option('--leader-election-name <name>', 'the Lease by which replicas elect the one that works').default(

@@ -16,7 +16,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<label>', 'the new label'],
       ['<mountpoint>', 'an empty directory, or with --migrate the one that becomes the first commit'],
     ],
-    options: [
+    options: () => [
       option(
         '--migrate',
         'make what is in the directory the first commit; it is kept beside it as <mountpoint>.pre-stratum',
@@ -34,7 +34,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<source>', 'a directory; a tar archive, plain or compressed, or container image in one; - for stdin'],
       ['[label[:tag]]', 'with --bare: the label, and a new tag for the result'],
     ],
-    options: [
+    options: () => [
       option('--label <label>', 'the label that gets the commit'),
       option('--tag <tag>', 'a tag for the commit (else its id is the tag)'),
       option(
@@ -62,7 +62,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<reference>', REFERENCE],
       ['[mountpoint]', 'an empty directory; without it, one below /run/user that is printed'],
     ],
-    options: [
+    options: () => [
       option('--read-only', 'mount read-only whatever is named').default(false),
       option('--allow-suid-and-devices', 'let set-user-id programs and device files take effect').default(false),
     ],
@@ -80,7 +80,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Work',
     summary: 'make a commit of HEAD as it is now',
     args: [['<label[:tag]>', 'the label, and a new tag for the commit (else its id is the tag)']],
-    options: [
+    options: () => [
       MESSAGE(),
       option('--live', 'let writers run on: every file whole (the default)').default(false),
       option('--freeze', 'stop the writers for a moment: a point in time').default(false).conflicts(['live']),
@@ -99,7 +99,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<reference>', 'label:tag or label:<commit id>'],
       ['<tag>', 'the new tag'],
     ],
-    options: [
+    options: () => [
       option('--move', 'rename: the tag that is named first goes away').default(false),
       option('--force', 'move the new tag if it exists elsewhere').default(false),
     ],
@@ -113,7 +113,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<reference>', 'label:tag or label:<commit id>'],
       ['<mountpoint>', "where the label's HEAD is mounted, or is to be"],
     ],
-    options: [
+    options: () => [
       option('--path <path>', 'only this file or directory, from the root of the tree'),
       option('--no-save', 'refuse if there are changes that are not committed, instead of keeping them under a tag'),
       option('--dry-run', 'only show what would change').default(false),
@@ -126,7 +126,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Work',
     summary: 'remove a tag, or a label with HEAD and all tags',
     args: [['<label[:tag]>', 'the tag, or the whole label']],
-    options: [
+    options: () => [
       option('--yes', 'do not ask before a label is removed').default(false),
       option('--dry-run', 'only show what would go').default(false),
     ],
@@ -143,7 +143,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         'its ending tells the format: .tar, .tar.gz, .tar.zst, .oci.tar (a container image), .cfs; - for stdout',
       ],
     ],
-    options: [
+    options: () => [
       option('--format <format>', 'tar, tar.gz, tar.zst, oci or cfs, whatever the name says'),
       option('--force', 'replace the file if it exists').default(false),
     ],
@@ -162,7 +162,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'History',
     summary: 'show where something is mounted and what is not committed',
     args: [['[reference]', `${REFERENCE}; without one, everything that is mounted`]],
-    options: [option('--exit-code', 'exit with 20 if there are changes that are not committed').default(false)],
+    options: () => [option('--exit-code', 'exit with 20 if there are changes that are not committed').default(false)],
     load: () => import('./commands/status.ts'),
   },
   {
@@ -170,7 +170,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'History',
     summary: 'show what happened to a label, newest first',
     args: [['<label>', 'a label']],
-    options: [option('-n, --number <count>', 'only so many').argParser(nonNegative)],
+    options: () => [option('-n, --number <count>', 'only so many').argParser(nonNegative)],
     load: () => import('./commands/log.ts'),
   },
   {
@@ -181,7 +181,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<a>', `${REFERENCE}; a label alone is its HEAD as it is now`],
       ['[b]', 'the other one; without it, what HEAD changed since its last commit or since <a>'],
     ],
-    options: [option('--exit-code', 'exit with 20 if anything differs').default(false)],
+    options: () => [option('--exit-code', 'exit with 20 if anything differs').default(false)],
     help: '+ new   - gone   M other bytes or attributes   T another type',
     load: () => import('./commands/diff.ts'),
   },
@@ -200,7 +200,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['<reference>', REFERENCE],
       ['[path]', 'a directory or file in it'],
     ],
-    options: [
+    options: () => [
       option('-l, --long', 'with mode, owner, size and time').default(false),
       option('-R, --recursive', 'with everything below').default(false),
     ],
@@ -224,7 +224,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['[explain]', 'say what keeps a commit or object'],
       ['[id]', 'label:tag, or the id of a commit or object, or its beginning'],
     ],
-    options: [
+    options: () => [
       option('--dry-run', 'only say what would go, by label, tag and path').default(false),
       option('--now', 'free the space at once and not after the grace period').default(false),
       option('--allow-empty', 'collect although no label is left').default(false),
@@ -237,7 +237,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Store',
     summary: 'compute all hashes of commits and objects anew',
     args: [['[reference]', `${REFERENCE}; without it, every commit of the store`]],
-    options: [option('--quick', 'do not read the objects: only whether they are there').default(false)],
+    options: () => [option('--quick', 'do not read the objects: only whether they are there').default(false)],
     help: 'Exit status 9 if something is damaged.',
     load: () => import('./commands/verify.ts'),
   },
@@ -245,7 +245,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'fsck',
     group: 'Store',
     summary: 'check the whole store, and repair it',
-    options: [
+    options: () => [
       option('--repair', 'repair what can be repaired without guessing; the rest goes into quarantine').default(false),
       option('--quick', 'do not read the objects: only whether they are there').default(false),
     ],
@@ -263,7 +263,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'node',
     group: 'Kubernetes',
     summary: 'serve kubelet on this node: the CSI plugin',
-    options: [
+    options: () => [
       // The CSI specification has an orchestrator name the socket by this variable ("Configuration and Operation").
       option(
         '--endpoint <socket>',
@@ -310,7 +310,7 @@ Logs are JSON lines on stderr. docs/csi.md says what the driver can do, docs/kub
     group: 'Help',
     summary: 'print the completion script for a shell',
     args: [['[shell]', 'bash, zsh or fish']],
-    options: [option('--references', 'print labels and tags, for the script').default(false).hideHelp()],
+    options: () => [option('--references', 'print labels and tags, for the script').default(false).hideHelp()],
     load: async () => ({ run: (await import('./commands/completion.ts')).completionOf(COMMANDS) }),
   },
 ]

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import type { Command as Commander, Option } from 'commander'
 import { StratumError } from '../errors/stratum-error.ts'
+import { type CommandSpec, isSwitch, optionsOf, type Tool } from './program.ts'
 
 /** Where defaults for options are kept: `[options]` for every command, `[options.<command>]` for one. A flag or variable beats them. */
 export const CONFIG_FILE = '/etc/stratum/config.toml'
@@ -29,8 +30,8 @@ export async function readConfig(path = configFile()): Promise<Values> {
 }
 
 /** Gives a command's options the file's values, unless a flag or variable says otherwise. @throws usage, with the key */
-export function applyConfig(command: Commander, config: Values): void {
-  requireKnown(command, config)
+export function applyConfig(command: Commander, config: Values, tool: Tool): void {
+  requireKnown(tool, config)
   const own = config[command.name()]
   for (const [key, value] of Object.entries({ ...common(config), ...(isTable(own) ? own : {}) })) {
     const option = command.options.find(option => option.name() === key)
@@ -52,15 +53,15 @@ function parseValue(command: Commander, option: Option, value: unknown): unknown
 }
 
 /** A name that is nobody's was meant to be somebody's. */
-function requireKnown(command: Commander, config: Values): void {
-  const commands = command.parent?.commands ?? [command]
-  const has = (each: Commander, key: string): boolean => each.options.some(option => option.name() === key)
+function requireKnown(tool: Tool, config: Values): void {
+  const { commands } = tool
+  const has = (spec: CommandSpec, key: string): boolean => optionsOf(spec, tool).some(option => option.name() === key)
   for (const [name, value] of Object.entries(config)) {
     if (!isTable(value)) {
       if (!commands.some(each => has(each, name))) throw wrong(`${name} of [options] is no option`)
       continue
     }
-    const owner = commands.find(each => each.name() === name)
+    const owner = commands.find(each => each.name === name)
     if (owner === undefined) throw wrong(`[options.${name}] is no command`)
     for (const key of Object.keys(value)) if (!has(owner, key)) throw wrong(`${key} of [options.${name}] is no option`)
   }
@@ -73,20 +74,6 @@ function common(config: Values): Values {
 
 function isTable(value: unknown): value is Values {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-export function isSwitch(option: Option): boolean {
-  return option.isBoolean() || option.negate
-}
-
-const OFF: ReadonlySet<string> = new Set(['', '0', 'false', 'no'])
-
-/** The parser takes any value of a switch's variable for yes: STRATUM_YES=0 must not be one. */
-export function forgetSwitchesThatAreOff(options: readonly Option[], env: NodeJS.ProcessEnv = process.env): void {
-  for (const option of options) {
-    const { envVar } = option
-    if (envVar !== undefined && isSwitch(option) && OFF.has(env[envVar]?.toLowerCase() ?? '1')) delete env[envVar]
-  }
 }
 
 function wrong(what: string): StratumError {

@@ -1,22 +1,20 @@
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { COMMANDS } from './commands.ts'
-import { applyConfig, forgetSwitchesThatAreOff, readConfig } from './config.ts'
+import { applyConfig, readConfig } from './config.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { printError, printOutcome } from './output.ts'
 import { type CommandSpec, createProgram, stratumTool } from './program.ts'
-import { VERSION } from '../version.ts'
 
 /** Runs one command line. Returns the exit status. */
 export async function main(argv: readonly string[], tool = stratumTool(COMMANDS)): Promise<number> {
   const { STRATUM_FAULT } = process.env
   if (STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(STRATUM_FAULT)
-  forgetSwitchesThatAreOff([...tool.globalOptions(), ...tool.commands.flatMap(({ options = [] }) => options)])
   const wantsJson = argv.includes('--json') || process.env.STRATUM_JSON !== undefined
   let status = 0
   process.stdout.on('error', stopWhenNobodyReads)
-  const program = createProgram(tool, VERSION, {
-    configure: async command => (tool.isConfigured ? applyConfig(command, await readConfig()) : undefined),
+  const program = createProgram(tool, argv, {
+    configure: async command => (tool.isConfigured ? applyConfig(command, await readConfig(), tool) : undefined),
     async call(spec, args, options) {
       status = await call(spec, args, options)
     },
@@ -59,8 +57,9 @@ function asParsingError(error: unknown, name: string, isCommand: boolean): Strat
 
 async function call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<number> {
   const style = { json: options.json === true, quiet: options.quiet === true }
-  const { createProgressLine } = await import('./progress.ts')
-  const progress = createProgressLine(process.stderr, showsProgress(style))
+  const progress = showsProgress(style)
+    ? (await import('./progress.ts')).createProgressLine(process.stderr)
+    : { update: () => undefined, clear: () => undefined }
   const interrupt = listenForSignals()
   if (process.env.STRATUM_FAULT !== undefined) (await import('../host/faults.ts')).armFaults(process.env.STRATUM_FAULT)
   try {

@@ -1,4 +1,5 @@
 import { Argument, Command as Commander, InvalidArgumentError, Option } from 'commander'
+import { VERSION } from '../version.ts'
 import type { Command } from './invocation.ts'
 
 /** What a command looks like from outside; what it does is loaded when it is called. */
@@ -8,7 +9,7 @@ export interface CommandSpec {
   readonly group: 'Work' | 'History' | 'Store' | 'Kubernetes' | 'Help'
   /** `<needed>` and `[optional]`, with what each is. */
   readonly args?: readonly (readonly [name: string, description: string])[]
-  readonly options?: readonly Option[]
+  readonly options?: () => readonly Option[]
   /** More for `--help`: rules and examples. */
   readonly help?: string
   readonly load: () => Promise<{ run: Command<never> }>
@@ -65,18 +66,31 @@ interface Hooks {
   call(spec: CommandSpec, args: readonly string[], options: Record<string, unknown>): Promise<void>
 }
 
-/** The parser for all commands. */
-export function createProgram(tool: Tool, version: string, hooks: Hooks): Commander {
+/** Options of a command, its own and those that every one has. */
+export function optionsOf({ options }: CommandSpec, tool: Tool): Option[] {
+  return [...(options?.() ?? []), ...tool.globalOptions()]
+}
+
+/**
+ * The parser for a command line. Where that begins with a command, the others are there by name only, for suggestions: what all of them
+ * take is made in 4 ms.
+ */
+export function createProgram(tool: Tool, argv: readonly string[], hooks: Hooks): Commander {
   const program = new Commander(tool.name)
     .description(tool.description)
-    .version(version, '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .usage('<command> [options]')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({ outputError: () => undefined }) // main.ts prints errors
-  for (const spec of tool.commands) program.addCommand(createCommand(spec, tool, hooks))
+  const called = tool.commands.find(({ name }) => name === argv[0])
+  for (const spec of tool.commands) {
+    const command = createCommand(spec)
+    if (called === undefined || called === spec) equip(command, spec, tool, hooks)
+    program.addCommand(command)
+  }
   return program
 }
 
@@ -91,8 +105,8 @@ function describeOption({ description, argChoices, defaultValue, defaultValueDes
   return notes.length === 0 ? description : `${description} (${notes.join(', ')})`
 }
 
-function createCommand(spec: CommandSpec, tool: Tool, hooks: Hooks): Commander {
-  const command = new Commander(spec.name)
+function createCommand(spec: CommandSpec): Commander {
+  return new Commander(spec.name)
     .description(spec.summary)
     .helpGroup(`${spec.group}:`)
     .helpOption('-h, --help', 'show help')
@@ -100,15 +114,35 @@ function createCommand(spec: CommandSpec, tool: Tool, hooks: Hooks): Commander {
     .exitOverride()
     .allowExcessArguments(false)
     .configureOutput({ outputError: () => undefined }) // main.ts prints errors
+}
+
+/** Gives a command what it takes and does. */
+function equip(command: Commander, spec: CommandSpec, tool: Tool, hooks: Hooks): void {
+  const options = optionsOf(spec, tool)
+  forgetSwitchesThatAreOff(options)
   for (const [name, description] of spec.args ?? []) command.addArgument(new Argument(name, description))
-  for (const each of [...(spec.options ?? []), ...tool.globalOptions()]) command.addOption(each)
+  for (const each of options) command.addOption(each)
   if (spec.help !== undefined) command.addHelpText('after', `\n${spec.help.trim()}`)
   command.hook('preAction', () => hooks.configure(command))
-  return command.action(async (...given: unknown[]) => {
+  command.action(async (...given: unknown[]) => {
     const args = given
       .slice(0, -2)
       .flat()
       .filter(value => value !== undefined) as string[]
     await hooks.call(spec, args, command.opts())
   })
+}
+
+export function isSwitch(option: Option): boolean {
+  return option.isBoolean() || option.negate
+}
+
+const OFF: ReadonlySet<string> = new Set(['', '0', 'false', 'no'])
+
+/** The parser takes any value of a switch's variable for yes: STRATUM_YES=0 must not be one. */
+function forgetSwitchesThatAreOff(options: readonly Option[], env: NodeJS.ProcessEnv = process.env): void {
+  for (const option of options) {
+    const { envVar } = option
+    if (envVar !== undefined && isSwitch(option) && OFF.has(env[envVar]?.toLowerCase() ?? '1')) delete env[envVar]
+  }
 }

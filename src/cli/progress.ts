@@ -11,9 +11,8 @@ export interface ProgressLine {
   clear(): void
 }
 
-/** One line on a terminal that is written over and over; nothing where people are not looking. */
-export function createProgressLine(stream: NodeJS.WriteStream, enabled: boolean): ProgressLine {
-  if (!enabled) return { update: () => undefined, clear: () => undefined }
+/** One line on a terminal that is written over and over. */
+export function createProgressLine(stream: NodeJS.WriteStream): ProgressLine {
   const started = performance.now()
   let shown = false
   let next = started + QUIET_MS

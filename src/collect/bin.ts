@@ -22,9 +22,16 @@ export function openBin(store: Store): Bin {
   const objects = openDirectory(paths.objects(store))
   let place: Place | undefined
   const open = (): Place => (place ??= makeItem(store, path))
+  /** Between two turns of a long sweep, a collection without a grace period may have taken the item away: then there is another. */
+  const leaveLostItem = (): void => {
+    if (typeof place !== 'object' || statIfExists(path) !== undefined) return
+    close(place.objects)
+    place = undefined
+  }
   return {
     takeCommit(id) {
       if (statIfExists(paths.commit(store, id)) === undefined) return false
+      leaveLostItem()
       const isMoved =
         open() !== 'no room' && hasRoomFor(() => rename(paths.commit(store, id), trashedCommit({ path }, id)))
       if (!isMoved) deleteCommit(store, id)

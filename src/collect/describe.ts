@@ -1,4 +1,5 @@
-import { openCommitImage, readCommit } from '../commits/commit-store.ts'
+import { readCommit } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import type { CommitMetadata } from '../commits/metadata.ts'
 import type { Arena, Image } from '../erofs/arena.ts'
 import { eachObjectFile } from '../erofs/digests.ts'

@@ -1,4 +1,5 @@
-import { listCommits, openCommitImage } from '../commits/commit-store.ts'
+import { listCommits } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import type { Arena, Image } from '../erofs/arena.ts'
 import { eachDigest, eachObjectFile } from '../erofs/digests.ts'
 import { isStratumError, StratumError } from '../errors/stratum-error.ts'

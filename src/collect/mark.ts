@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import type { Arena, Image } from '../erofs/arena.ts'
 import { eachDigest, eachDigestIn } from '../erofs/digests.ts'
 import { SLOT } from '../erofs/format.ts'

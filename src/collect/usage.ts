@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { listCommits, openCommitImage } from '../commits/commit-store.ts'
+import { listCommits } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import type { Arena, Image } from '../erofs/arena.ts'
 import { eachDigest } from '../erofs/digests.ts'
 import { createDigestTable, type DigestTable } from '../hashes/digest-table.ts'

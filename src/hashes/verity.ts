@@ -15,7 +15,6 @@ descriptor[0] = 1 // version
 descriptor[1] = 1 // SHA-256
 descriptor[2] = 12 // log2 of the block size
 
-const ZERO_BLOCK = sha256(block)
 const EMPTY_ROOT: Hash = '\0'.repeat(HASH_BYTES)
 
 /** Hashes the blocks of a file one after the other. All pieces but the last have a multiple of 4096 bytes. */
@@ -86,8 +85,9 @@ const zeroHashes: Hash[] = []
 
 /** The hash that stands at this depth over nothing but zeros. */
 function zeroHash(depth: number): Hash {
-  return (zeroHashes[depth] ??=
-    depth === 0 ? ZERO_BLOCK : sha256(Buffer.from(zeroHash(depth - 1).repeat(HASHES), 'latin1')))
+  return (zeroHashes[depth] ??= sha256(
+    depth === 0 ? Buffer.alloc(BLOCK) : Buffer.from(zeroHash(depth - 1).repeat(HASHES), 'latin1'),
+  ))
 }
 
 /** The digest of a file whose bytes are all here. */

@@ -1,5 +1,5 @@
 import { throwIfInterrupted } from '../host/signals.ts'
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
 import { touchProbe } from '../capture/probe.ts'
 import type { LayerScan } from '../capture/scan-layer.ts'

@@ -1,4 +1,4 @@
-import { openImageRoot } from '../commits/commit-store.ts'
+import { openImageRoot } from '../commits/open-image.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { exists, listNames, makeDirectory, rename } from '../host/files.ts'
 import type { CommitId } from '../names/commit-id.ts'
@@ -6,7 +6,7 @@ import type { Label } from '../names/label.ts'
 import { type HeadRecord, noChanges, writeHead } from '../refs/head-file.ts'
 import { paths, type Store } from '../store/layout.ts'
 import { trashPath } from '../store/trash.ts'
-import { createPair, syncPair } from './pair.ts'
+import { createPair, syncPair } from './create-pair.ts'
 
 /** Gives a label a HEAD on this base. head.toml comes last: without it there is none. The caller holds the label's lock. */
 export function createHead(store: Store, label: Label, base: CommitId): HeadRecord {

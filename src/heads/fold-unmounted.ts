@@ -1,6 +1,6 @@
 import { touchProbe } from '../capture/probe.ts'
 import type { ReaderPool } from '../capture/reader-pool.ts'
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import { hashTreeAside } from '../commits/hash-aside.ts'
 import type { Label } from '../names/label.ts'
 import type { HeadRecord } from '../refs/head-file.ts'

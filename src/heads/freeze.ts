@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { StratumError } from '../errors/stratum-error.ts'
 import {
@@ -17,6 +16,7 @@ import {
 import { startWatchdog } from '../host/watchdog.ts'
 import { commandOf, describeProcesses, isAlive } from '../host/lock-holders.ts'
 import { setSuperblockReadOnly } from '../host/mount-api.ts'
+import { randomHex } from '../host/random.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, noteStill, readHead, type StandingStill } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
@@ -94,7 +94,7 @@ function gather(store: Store, label: Label, writers: Writers, groups: Map<string
     if (groups.size > 0) noteFreezers(store, label, groups)
     return
   }
-  const name = `${OWN_GROUP}-${process.pid}-${randomBytes(3).toString('hex')}`
+  const name = `${OWN_GROUP}-${process.pid}-${randomHex(3)}`
   for (let round = 1; round <= ROUNDS_MAX; round++) {
     const { freezers, moves, impossible } = planFreeze(writers.find(), name)
     if (impossible.length > 0) throw cannotStop(label, impossible)

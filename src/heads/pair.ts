@@ -1,8 +1,4 @@
 import { StratumError } from '../errors/stratum-error.ts'
-import type { Image } from '../erofs/arena.ts'
-import { createInode, readInode } from '../erofs/inode.ts'
-import { escapeXattrName, userXattrs } from '../erofs/xattrs.ts'
-import { makeDirectory, parentOf, setModificationTime, setOwnerAndMode, syncDirectory } from '../host/files.ts'
 import { getXattr, setXattr } from '../host/xattrs.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import type { Label } from '../names/label.ts'
@@ -19,23 +15,6 @@ export interface PairMark {
 /** Hidden through the mount, as all of overlayfs' own xattrs are. */
 const MARK = 'trusted.overlay.stratum'
 
-/** Makes an empty pair. The upperdir looks like the root of its base, or the first commit would change it. */
-export function createPair(upper: string, work: string, { mark, base }: { mark: PairMark; base: Image }): void {
-  for (const path of [upper, work]) {
-    makeDirectory(path, 0o700)
-    setXattr(path, MARK, `${mark.base} ${mark.generation}`)
-  }
-  const inode = readInode(base, base.root, createInode())
-  setOwnerAndMode(upper, inode.uid, inode.gid, inode.mode & 0o7777)
-  for (const [name, value] of userXattrs(base, base.root, inode)) setXattr(upper, escapeXattrName(name), value)
-  setModificationTime(upper, inode.seconds, inode.nanoseconds)
-}
-
-/** Makes a pair durable that was just made: not with syncfs(2), which waits for all that the pods of a node are writing. */
-export function syncPair(upper: string, work: string): void {
-  for (const path of [upper, work, parentOf(upper)]) syncDirectory(path)
-}
-
 /** Undefined where there is no directory, or none of ours. */
 export function readMark(path: string): PairMark | undefined {
   try {
@@ -44,6 +23,10 @@ export function readMark(path: string): PairMark | undefined {
   } catch {
     return undefined
   }
+}
+
+export function writeMark(path: string, { base, generation }: PairMark): void {
+  setXattr(path, MARK, `${base} ${generation}`)
 }
 
 export function isSameMark(a: PairMark | undefined, b: PairMark): boolean {

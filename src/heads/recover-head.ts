@@ -1,26 +1,19 @@
 import { bootId } from '../host/boot.ts'
-import { close } from '../host/descriptors.ts'
-import { nameOf, parentOf, removeTemporaries } from '../host/files.ts'
-import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
-import { forgetMount, type Mounted, recordMount } from '../mounts/records.ts'
-import { isStratumError, StratumError } from '../errors/stratum-error.ts'
-import { toUser } from '../names/text.ts'
+import { removeTemporaries } from '../host/files.ts'
 import type { Label } from '../names/label.ts'
 import { type HeadRecord, readHead, writeHead } from '../refs/head-file.ts'
 import { finishMoves } from '../refs/move-refs.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { discardNext, finishFold } from './fold.ts'
-import { thawHead } from './freeze.ts'
-import { headMounts, isOnTop } from './head-mounts.ts'
-import { createHeadMount, headSource } from './probe-superblock.ts'
-import { unmountTop } from './remount.ts'
+import { discardNext, finishFold } from './finish-fold.ts'
+import { headMounts } from './head-mounts.ts'
 
 /**
  * Brings a label back into order after whatever cut the last command off: writers that stand still go on first of all, then moves of refs
- * are finished, then a fold. The caller holds the label's lock. Undefined if the label has no HEAD.
+ * are finished, then a fold. The caller holds the label's lock. Undefined if the label has no HEAD. Most often nothing was cut off: what
+ * stops writers and replaces mounts is loaded only if it is needed.
  */
 export async function recoverHead(store: Store, label: Label): Promise<HeadRecord | undefined> {
-  thawHead(store, label)
+  if (readHead(store, label)?.still !== undefined) (await import('./freeze.ts')).thawHead(store, label)
   removeHalfWritten(store, label)
   finishMoves(store, label)
   const head = readHead(store, label)
@@ -33,10 +26,10 @@ export async function recoverHead(store: Store, label: Label): Promise<HeadRecor
 function removeHalfWritten(store: Store, label: Label): void {
   removeTemporaries(paths.label(store, label))
   removeTemporaries(paths.tags(store, label))
-  for (const kind of ['head', 'import'] as const) {
-    const cache = paths.hashCache(store, label, kind)
-    removeTemporaries(parentOf(cache), nameOf(cache))
-  }
+  const caches = paths.hashCaches(store)
+  removeTemporaries(caches, name =>
+    (['head', 'import'] as const).some(kind => paths.hashCache(store, label, kind) === `${caches}/${name}`),
+  )
 }
 
 /**
@@ -48,48 +41,9 @@ async function finishRemount(store: Store, label: Label, head: HeadRecord): Prom
   if (mounts.length === 0) return head
   const recovered: HeadRecord = { ...head, bootId: head.bootId || bootId() }
   if (head.bootId === '') writeHead(store, label, recovered)
-  for (const old of mounts) if (old.generation !== head.generation) await replaceStale(store, label, head, old)
+  const stale = mounts.filter(({ generation }) => generation !== head.generation)
+  if (stale.length === 0) return recovered
+  const { replaceStale } = await import('./replace-stale.ts')
+  for (const old of stale) await replaceStale(store, label, head, old)
   return recovered
-}
-
-async function replaceStale(store: Store, label: Label, head: HeadRecord, old: Mounted): Promise<void> {
-  requireReadOnly(label, old)
-  if (!isOnTop(old) || !old.isWhole) return // a directory that was bound: it stays, read-only
-  const current = headMounts(store, label).filter(({ generation }) => generation === head.generation)
-  if (!current.some(({ mountpoint }) => mountpoint === old.mountpoint)) {
-    const fresh = currentMount(store, label, head, current.find(isOnTop))
-    if (fresh === undefined) return
-    try {
-      copyMountAttributes(fresh, old.options)
-      attachMount(fresh, old.mountpoint, true)
-    } finally {
-      close(fresh)
-    }
-  }
-  await unmountTop(old.mountpoint)
-  await forgetMount(old.mountpoint)
-  await recordMount(headSource(store, label, head), old.mountpoint)
-}
-
-/** One superblock for all places. Undefined if it lives where it cannot be seen from here: then the old one stays, read-only. */
-function currentMount(store: Store, label: Label, head: HeadRecord, seen: Mounted | undefined): number | undefined {
-  if (seen !== undefined) return cloneMount(seen.mountpoint)
-  try {
-    return createHeadMount(store, label, head)
-  } catch (error) {
-    if (isStratumError(error, 'in-use')) return undefined
-    throw error
-  }
-}
-
-/** @throws in-use: somebody mounted an old upperdir by hand; what is written there belongs to nobody */
-function requireReadOnly(label: Label, { mountpoint, readOnly, generation }: Mounted): void {
-  if (readOnly) return
-  throw new StratumError(
-    'in-use',
-    `an old upperdir of ${label} (generation ${generation}) is mounted writable at ${toUser(mountpoint)}`,
-    {
-      hint: `Save what was written there, then: umount ${toUser(mountpoint)}`,
-    },
-  )
 }

@@ -1,11 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { isErrno } from '../errors/errno.ts'
 import { exchangeAt, renameNewAt, unlinkAt } from '../host/descriptors.ts'
 import { type Stat, sameMtime, statAt } from '../host/stat.ts'
+import { randomHex } from '../host/random.ts'
 
 /** A name for what is not in its place yet. */
 export function temporaryName(): string {
-  return `.stratum-${randomBytes(6).toString('hex')}`
+  return `.stratum-${randomHex(6)}`
 }
 
 /**

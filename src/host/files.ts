@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
-import { promisify } from 'node:util'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
 import { check, errorOf, libc } from './libc.ts'
 import { setModificationTimeAt } from './descriptors.ts'
+import { randomHex } from './random.ts'
 import { nodePath } from '../names/text.ts'
 
 /** Writing so that it is there after a power loss, and reading whole files. Paths are latin1 text. */
@@ -14,7 +13,6 @@ const lseek = libc.func('int64_t lseek(int descriptor, int64_t offset, int whenc
 const ioctl = libc.func('int ioctl(int descriptor, unsigned long request, long argument)')
 const ioctlFlags = libc.func('int ioctl(int descriptor, unsigned long request, _Inout_ int *flags)')
 const AT_FDCWD = -100
-const fsync = promisify(fs.fsync)
 
 /** Makes everything written to the file system of this path durable. */
 export function syncFileSystem(path: string): void {
@@ -63,7 +61,7 @@ export function syncDescriptor(descriptor: number): void {
 /** The same beside what this thread does meanwhile. */
 export async function syncDescriptorAside(descriptor: number): Promise<void> {
   step('fsync')
-  await fsync(descriptor)
+  await new Promise<void>((resolve, reject) => fs.fsync(descriptor, error => (error ? reject(error) : resolve())))
 }
 
 interface WriteOptions {
@@ -80,7 +78,7 @@ export function replaceFile(
   content: string | Uint8Array,
   { mode = 0o644, durable = true, before }: WriteOptions = {},
 ): void {
-  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomBytes(6).toString('hex')}-${nameOf(path)}`
+  const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomHex(6)}-${nameOf(path)}`
   step('create')
   const descriptor = fs.openSync(nodePath(temporary), 'wx', mode)
   try {
@@ -112,13 +110,13 @@ export function overwriteFile(path: string, text: string): void {
 export const TEMPORARY_PREFIX = '.new-'
 
 /**
- * Removes what `replaceFile` left in a folder where it was killed, of all names or of one. The caller's lock says that nobody writes them
- * now.
+ * Removes what `replaceFile` left in a folder where it was killed, of all names or of those that are meant. The caller's lock says that
+ * nobody writes them now.
  */
-export function removeTemporaries(folder: string, of?: string): void {
+export function removeTemporaries(folder: string, isMeant: (name: string) => boolean = () => true): void {
   for (const name of listNames(folder)) {
-    const meant = name.startsWith(TEMPORARY_PREFIX) ? name.slice(name.indexOf('-', TEMPORARY_PREFIX.length) + 1) : ''
-    if (meant !== '' && (of === undefined || of === meant)) removeIfExists(`${folder}/${name}`)
+    const written = name.startsWith(TEMPORARY_PREFIX) ? name.slice(name.indexOf('-', TEMPORARY_PREFIX.length) + 1) : ''
+    if (written !== '' && isMeant(written)) removeIfExists(`${folder}/${name}`)
   }
 }
 

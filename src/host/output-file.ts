@@ -1,5 +1,4 @@
 import fs from 'node:fs'
-import { randomBytes } from 'node:crypto'
 import { isErrno } from '../errors/errno.ts'
 import { nodePath } from '../names/text.ts'
 import { renameNew } from './descriptors.ts'
@@ -7,6 +6,7 @@ import { step } from './faults.ts'
 import { listNames, parentOf, removeIfExists, rename, syncDescriptor, syncDirectory } from './files.ts'
 import { check, cString, libc } from './libc.ts'
 import { tryLock } from './locks.ts'
+import { randomHex } from './random.ts'
 
 const linkat = libc.func('int linkat(int from, void *source, int to, void *target, int flags)')
 const AT_FDCWD = -100
@@ -31,7 +31,7 @@ const TEMPORARY = /^\.stratum-export-[0-9a-f]{16}$/
 export function createOutputFile(path: string, { replace }: { replace: boolean }): OutputFile {
   const folder = parentOf(path)
   clearLeftovers(folder)
-  const temporary = `${folder}/.stratum-export-${randomBytes(8).toString('hex')}`
+  const temporary = `${folder}/.stratum-export-${randomHex(8)}`
   const unnamed = createUnnamed(folder)
   const descriptor = unnamed ?? fs.openSync(nodePath(temporary), 'wx+', 0o666)
   tryLock(descriptor, 'exclusive')
@@ -95,7 +95,7 @@ function clearLeftovers(folder: string): void {
 export function createUnnamedFile(folder: string): number {
   const unnamed = createUnnamed(folder)
   if (unnamed !== undefined) return unnamed
-  const temporary = `${folder}/.stratum-export-${randomBytes(8).toString('hex')}`
+  const temporary = `${folder}/.stratum-export-${randomHex(8)}`
   const descriptor = fs.openSync(nodePath(temporary), 'wx+', 0o600)
   removeIfExists(temporary)
   return descriptor

@@ -1,6 +1,5 @@
 import fs from 'node:fs'
 import os from 'node:os'
-import { randomBytes } from 'node:crypto'
 import { StratumError } from '../errors/stratum-error.ts'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { close, openDirectory } from '../host/descriptors.ts'
@@ -14,6 +13,7 @@ import {
   type MountOption,
   unmount,
 } from '../host/mount-api.ts'
+import { randomHex } from '../host/random.ts'
 import { nodePath, toUser } from '../names/text.ts'
 
 /**
@@ -98,7 +98,7 @@ function createFromDescriptors(layers: Layers, attributes: number): number {
 
 function createFromPaths(layers: Layers, attributes: number, form: 'attached' | 'loop'): number {
   using stack = new DisposableStack()
-  const folder = `/run/stratum/layers/${randomBytes(8).toString('hex')}`
+  const folder = `/run/stratum/layers/${randomHex(8)}`
   makeDirectories(folder, 0o700)
   stack.defer(() => void removeEmptyDirectory(folder))
   const image = createImageMount(layers.image, form)

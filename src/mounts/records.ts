@@ -1,8 +1,8 @@
 import fs from 'node:fs'
-import { randomBytes } from 'node:crypto'
 import { makeDirectories, readTextIfExists } from '../host/files.ts'
 import { waitForLock } from '../host/locks.ts'
 import { type MountInfo, readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
+import { randomHex } from '../host/random.ts'
 import type { Label } from '../names/label.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import type { Tag } from '../names/tag.ts'
@@ -66,7 +66,7 @@ function stateFile(): string {
 /** Notes a mount before it is made. Returns what takes the note back. No fsync: the file dies with the boot anyway. */
 export async function recordMount(source: string, mountpoint: string): Promise<() => Promise<void>> {
   const record: MountRecord = {
-    key: randomBytes(6).toString('hex'),
+    key: randomHex(6),
     source,
     mountpoint,
     time: new Date().toISOString(),

@@ -36,9 +36,21 @@ const NO_TAG = '-' as Tag
 /** As much as fits: a tag goes first, for it is only shown, then the label, which can be found by its hash. */
 export function formatMountSource(source: MountSource): string {
   const tag = source.generation === undefined ? NO_TAG : undefined
+  const withLabel = [source, { ...source, tag }].map(format).find(fits)
+  if (withLabel !== undefined) return withLabel
   const label = shorten(source.label)
-  const forms = [source, { ...source, tag }, { ...source, label }, { ...source, label, tag }].map(format)
-  return forms.find(({ length }) => length <= BYTES_MAX) ?? forms[0]
+  return (
+    [
+      { ...source, label },
+      { ...source, label, tag },
+    ]
+      .map(format)
+      .find(fits) ?? format(source)
+  )
+}
+
+function fits({ length }: string): boolean {
+  return length <= BYTES_MAX
 }
 
 function shorten(label: Label): Label {

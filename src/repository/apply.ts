@@ -1,4 +1,4 @@
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { captureHead, type CapturedHead } from '../heads/capture-head.ts'
 import type { CaptureSession } from '../heads/capture-session.ts'

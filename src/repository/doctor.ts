@@ -1,11 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { randomBytes } from 'node:crypto'
 import { close } from '../host/descriptors.ts'
 import { cloneFile, exists, fileSystemSpace, makeDirectories, parentOf, removeTree } from '../host/files.ts'
 import { freezerOf } from '../host/cgroup.ts'
 import { hasNoWriter } from '../host/locks.ts'
 import { getXattr, setXattr } from '../host/xattrs.ts'
+import { randomHex } from '../host/random.ts'
 import { kernelRelease, mountForm } from '../mounts/layers.ts'
 import { nodePath, toUser } from '../names/text.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
@@ -67,10 +67,7 @@ export async function examine(storePath: string): Promise<Finding[]> {
 function scratchFolder(storePath: string): string {
   let parent = storePath
   while (!exists(parent)) parent = parentOf(parent)
-  return path.posix.join(
-    parent === storePath ? `${storePath}/staging` : parent,
-    `.doctor-${randomBytes(4).toString('hex')}`,
-  )
+  return path.posix.join(parent === storePath ? `${storePath}/staging` : parent, `.doctor-${randomHex(4)}`)
 }
 
 function kernel(): Finding {

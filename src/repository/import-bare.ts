@@ -1,4 +1,4 @@
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import { createCommit } from '../commits/create-commit.ts'
 import { toStratumError } from '../errors/errno.ts'
 import { throwIfInterrupted } from '../host/signals.ts'

@@ -2,7 +2,6 @@ import fs from 'node:fs'
 import { hasCommit } from '../commits/commit-store.ts'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
-import { createHead } from '../heads/create-head.ts'
 import { CopiedHeadError, mountHead, type MountHeadOptions } from '../heads/mount-head.ts'
 import type { RefreshedHead } from '../heads/refresh-copied.ts'
 import { recoverHead } from '../heads/recover-head.ts'
@@ -70,7 +69,7 @@ async function mountWritable(
 ): Promise<MountResult> {
   const { store } = context
   const { label } = request.reference
-  const head = existing ?? createHead(store, label, requireBase(store, label))
+  const head = existing ?? (await createFirstHead(store, label))
   if (request.reference.kind === 'name') requireLatestIsHead(store, label, head)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, labelFolder(label))
   prepareMountpoint(mountpoint)
@@ -84,6 +83,13 @@ async function mountWritable(
     writable: !request.readOnly,
     ...(refreshed === undefined ? {} : { refreshed }),
   }
+}
+
+/** What reads images is loaded only for a label that has no HEAD yet. */
+async function createFirstHead(store: Store, label: Label): Promise<HeadRecord> {
+  const base = requireBase(store, label)
+  const { createHead } = await import('../heads/create-head.ts')
+  return createHead(store, label, base)
 }
 
 /** Where and how a HEAD is to be mounted. */

@@ -1,4 +1,4 @@
-import { openCommitImage } from '../commits/commit-store.ts'
+import { openCommitImage } from '../commits/open-image.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { scanHead } from '../heads/capture-session.ts'
 import { checkPair } from '../heads/pair.ts'

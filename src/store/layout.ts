@@ -45,12 +45,13 @@ export const paths = {
   state: (store: Store) => `${store.path}/state`,
   /** A folder with a file for each pinned commit, named by its id. */
   pins: (store: Store) => `${store.path}/state/pins`,
+  hashCaches: (store: Store) => `${store.path}/state/hashes`,
   /**
    * Hashes of files that were read: one cache for what was imported into a label, one for its HEAD. A label may be as long as a file's
    * name, which leaves no room for more.
    */
   hashCache: (store: Store, label: Label, kind: 'import' | 'head') =>
-    `${store.path}/state/hashes/${hexOf(sha256(Buffer.from(label)))}.${kind}`,
+    `${paths.hashCaches(store)}/${hexOf(sha256(Buffer.from(label)))}.${kind}`,
   /** How the last collection left the store: `collect/memo.ts`. */
   collected: (store: Store) => `${store.path}/state/collected`,
   staging: (store: Store) => `${store.path}/staging`,

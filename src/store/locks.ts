@@ -2,8 +2,7 @@ import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { exists, makeDirectory, syncDirectory } from '../host/files.ts'
-import { describeProcesses, lockHolders } from '../host/lock-holders.ts'
-import { type LockMode, unlock, waitForLock } from '../host/locks.ts'
+import { clockMs, type LockMode, unlock, waitForLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
 import { nodePath } from '../names/text.ts'
 import type { Label } from '../names/label.ts'
@@ -30,12 +29,12 @@ export const SWEEP_LIMIT_MS = 5_000
 /** The store's lock. Everybody passes the gate one by one; the sweep stays in it while it waits, or it would never find the store empty. */
 export async function lockStore(store: Store, mode: LockMode, options: LockOptions = {}): Promise<Lock> {
   const limitMs = options.limitMs ?? (mode === 'exclusive' ? SWEEP_LIMIT_MS : LOCK_LIMIT_MS)
-  const started = performance.now()
+  const started = clockMs()
   const gate = openLock(paths.gate(store))
   const lock = openLock(paths.lock(store))
   try {
     await acquire(gate, 'exclusive', limitMs, `the store ${store.path}`, options.signal)
-    const left = Math.max(0, limitMs - (performance.now() - started))
+    const left = Math.max(0, limitMs - (clockMs() - started))
     await acquire(lock, mode, left, `the store ${store.path}`, options.signal)
     unlock(gate)
     return held(lock)
@@ -93,6 +92,7 @@ async function acquire(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (await waitForLock(descriptor, mode, limitMs, signal)) return
+  const { describeProcesses, lockHolders } = await import('../host/lock-holders.ts')
   const holders = lockHolders(descriptor)
   const by = holders.length > 0 ? ` by ${describeProcesses(holders)}` : ''
   throw new StratumError('busy', `${what} is locked${by}; waited ${(limitMs / 1000).toFixed(1)} s`, {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { parse, stringify } from 'smol-toml'
 import { isErrno, toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
@@ -13,6 +12,7 @@ import {
   TEMPORARY_PREFIX,
 } from '../host/files.ts'
 import { statIfExists } from '../host/stat.ts'
+import { randomUuid } from '../host/random.ts'
 import { toUser } from '../names/text.ts'
 import { OBJECT_FOLDERS, paths, type Store } from './layout.ts'
 
@@ -78,7 +78,7 @@ function createStore(path: string): Store {
     for (const file of ['gate', 'lock'])
       if (statIfExists(`${path}/${file}`) === undefined) replaceFile(`${path}/${file}`, '')
     syncFileSystem(path)
-    const settings = { format: FORMAT, id: randomUUID(), compatible: [], read_only_compatible: [], incompatible: [] }
+    const settings = { format: FORMAT, id: randomUuid(), compatible: [], read_only_compatible: [], incompatible: [] }
     replaceFile(paths.settings(path), `${stringify({ stratum: settings })}\n`)
     syncDirectory(path)
     return { path, id: settings.id, readOnly: false }

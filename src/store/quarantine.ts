@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import {
   appendDurable,
   makeDirectories,
@@ -8,6 +7,7 @@ import {
   replaceFile,
   syncDirectory,
 } from '../host/files.ts'
+import { randomHex } from '../host/random.ts'
 import { paths, type Store } from './layout.ts'
 
 /** What fsck takes out of the way. Nothing ever deletes it but the user. */
@@ -22,7 +22,7 @@ export interface Quarantine {
 /** A place in the quarantine for one run; it is made with the first thing that goes there. */
 export function openQuarantine(store: Store): Quarantine {
   const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '')
-  const path = `${paths.quarantine(store)}/${time}-${randomBytes(4).toString('hex')}`
+  const path = `${paths.quarantine(store)}/${time}-${randomHex(4)}`
   const prepare = (from: string, why: string): string => {
     const place = from.slice(store.path.length + 1)
     makeDirectories(parentOf(`${path}/${place}`), 0o700)

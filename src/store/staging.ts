@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
 import { statDescriptor, statIfExists } from '../host/stat.ts'
+import { randomHex } from '../host/random.ts'
 import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
 
@@ -20,7 +20,7 @@ const OWNER = 'owner'
 const UNBORN = '.new'
 
 export function createStaging(store: Store): Staging {
-  const path = `${paths.staging(store)}/${randomBytes(8).toString('hex')}`
+  const path = `${paths.staging(store)}/${randomHex(8)}`
   const owner = createOwned(`${path}${UNBORN}`)
   rename(`${path}${UNBORN}`, path)
   let open = true

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import type { Digest } from '../hashes/verity.ts'
 import { exists, listNames } from '../host/files.ts'
 import { statIfExists } from '../host/stat.ts'
+import { randomHex } from '../host/random.ts'
 import type { CommitId } from '../names/commit-id.ts'
 import { paths, type Store } from './layout.ts'
 
@@ -27,7 +27,7 @@ export const DELETING_KIND = 'deleting'
 
 /** A new name in the trash; `kind` says what it was. */
 export function trashPath(store: Store, kind: string): string {
-  return `${paths.trash(store)}/${Date.now()}-${kind}-${randomBytes(4).toString('hex')}`
+  return `${paths.trash(store)}/${Date.now()}-${kind}-${randomHex(4)}`
 }
 
 /** Oldest first. */

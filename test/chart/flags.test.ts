@@ -20,7 +20,7 @@ for (const [command, file] of [
     )
     const flags = own.flatMap(line => line.match(/^ +- (--[a-z-]+)/)?.[1] ?? [])
     const spec = COMMANDS.find(({ name }) => name === command)
-    const known = [...(spec?.options ?? []), ...globalOptions()].map(({ long }) => long)
+    const known = [...(spec?.options?.() ?? []), ...globalOptions()].map(({ long }) => long)
     assert.ok(flags.length > 2, own.join('\n'))
     assert.deepEqual(
       flags.filter(flag => !known.includes(flag)),

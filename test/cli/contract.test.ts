@@ -368,14 +368,14 @@ test('every object that was printed is what the schema says, and every shape of 
   assert.equal(problems.length, wrong.length) // the validation can fail
 })
 
-for (const { name, args = [], options = [] } of COMMANDS)
+for (const { name, args = [], options = () => [] } of COMMANDS)
   test(`${name}: --help names each argument and option with its variable; what is unknown is a usage error`, () => {
     const help = user.run([name, '--help'])
     assert.deepEqual([help.status, help.stderr], [0, ''])
     const text = help.stdout.replaceAll(/\s+/g, ' ')
     assert.ok(text.startsWith(`Usage: stratum ${name} [options]`))
     for (const [argument] of args) assert.ok(text.includes(` ${argument.slice(1, -1)} `), argument)
-    for (const { long, envVar, hidden } of [...options, ...globalOptions()]) {
+    for (const { long, envVar, hidden } of [...options(), ...globalOptions()]) {
       assert.equal(text.includes(` ${long}`), !hidden, long)
       if (!hidden) assert.match(text, new RegExp(`env: ${envVar}\\b`))
     }

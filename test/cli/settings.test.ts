@@ -27,8 +27,8 @@ function settings(user: User, env: Readonly<Record<string, string>> = {}): Map<s
 test('every option of every command has a variable of its own name, and config show lists it', () => {
   const user = createUser()
   const shown = settings(user)
-  for (const { name, options = [] } of COMMANDS)
-    for (const { long, envVar } of [...options, ...globalOptions()]) {
+  for (const { name, options = () => [] } of COMMANDS)
+    for (const { long, envVar } of [...options(), ...globalOptions()]) {
       const option = (long ?? '').slice(2)
       assert.equal(envVar, `STRATUM_${option.replaceAll('-', '_').toUpperCase()}`)
       assert.equal(shown.get(`${name} --${option}`)?.variable, envVar)

@@ -18,7 +18,7 @@ import { waitFor } from './support/wait.ts'
 
 before(ensureInstalled)
 
-const SECONDS = Number(process.env.STRATUM_IDLE_SECONDS ?? 90)
+const SECONDS = Number(process.env.STRATUM_IDLE_SECONDS ?? 60)
 const PER_NODE_MAX = 0.2
 const MINUTES = Number(process.env.STRATUM_COST_MINUTES ?? 0)
 const COMMITS_A_MINUTE = 50

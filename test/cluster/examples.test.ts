@@ -64,10 +64,14 @@ for (const name of ORDER) {
     await waitFor(`everything in ${name}.yaml`, async () => (await unfinished(file)).length === 0, {
       explain: async () => (await unfinished(file)).map(object => describe(object)).join('\n'),
     })
-    await kubectl('diff', '--server-side', '-f', file) // fails where there is a difference
+    // kubectl fails where there is a difference, and also where a status changed while it looked.
+    await waitFor(`nothing of ${name}.yaml to differ`, () =>
+      kubectl('diff', '--server-side', '-f', file).then(() => true),
+    )
     if (SHOW_THE_PAGE.has(name)) {
       const pod = (await objects(file)).find(object => object.kind === 'Pod')!
-      assert.equal(await kubectl('logs', pod.metadata.name, '--namespace', NAMESPACE), '<h1>one</h1>')
+      const page = (): Promise<string> => kubectl('logs', pod.metadata.name, '--namespace', NAMESPACE)
+      await waitFor('the page', async () => (await page()) === '<h1>one</h1>', { explain: page })
     }
   })
 }

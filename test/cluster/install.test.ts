@@ -155,7 +155,8 @@ test('kustomize installs the same, a second apply would change nothing, and it i
   await kubectl('apply', '--server-side', '--kustomize', folder)
   for (const each of ['daemonset/stratum-node', 'deployment/stratum-controller'])
     await kubectl('rollout', 'status', each, '--namespace', NAMESPACE, '--timeout=180s')
-  await kubectl('diff', '--server-side', '--kustomize', folder) // fails where there is a difference
+  // kubectl fails where there is a difference, and also where a status changed while it looked.
+  await waitFor('nothing to differ', () => kubectl('diff', '--server-side', '--kustomize', folder).then(() => true))
   const pod = await startPod({ volumes: { '/data': claim(volume) } })
   await pod.sh('test -s /data/log')
   await pod.delete()

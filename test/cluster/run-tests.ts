@@ -1,40 +1,43 @@
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
+import { failingTests } from '../support/failing-tests.ts'
 import { describeCluster } from './machine/layout.ts'
 import { startCluster } from './machine/start.ts'
 import { say } from './programs/cache.ts'
 import { collectEvidence } from './support/evidence.ts'
 
 /** Starts the cluster in the namespaces that it was started in and runs the test files, one after the other. See run.ts. */
-const LIMIT_MS = 20 * 60_000
 const NODES = 2
 /** Before all others: whether the cluster is one, and the only file that wants it without the driver. */
 const FIRST = ['cluster.test.ts', 'install.test.ts']
 const [folder, images, driverTag, ...words] = process.argv.slice(2)
+/** Of one file. Long runs are started by hand, with a word. */
+const LIMIT_MS = (words.length === 0 ? 20 : 60) * 60_000
 
 const cluster = describeCluster(folder, NODES)
 const scratch = path.join(folder, 'tmp') // on a disk, which stores want, and removed with the cluster
 fs.mkdirSync(scratch)
 const started = performance.now()
-let failed = 0
+/** What is told of each failed file once more at the end, where people look first. */
+const failures: string[] = []
 try {
   await startCluster(cluster, images.split(','))
   say(`the cluster is up (${seconds()} s)`)
   for (const file of testFiles()) {
     say(`${file} …`)
-    const ok = await runFile(file)
+    const { ok, output } = await runFile(file)
     say(`${file} ${ok ? 'passed' : 'FAILED'} (${seconds()} s since the start)`)
     if (ok) continue
-    failed++
     console.log(await collectEvidence(cluster))
+    failures.push(`failed: ${file}\n${failingTests(output)}`)
   }
 } catch (error) {
-  failed++
-  console.log(error)
   console.log(await collectEvidence(cluster))
+  failures.push(String(error instanceof Error ? error.stack : error))
 }
-process.exit(failed > 0 ? 1 : 0)
+for (const failure of failures) console.log(failure)
+process.exit(failures.length > 0 ? 1 : 0)
 
 function seconds(): string {
   return ((performance.now() - started) / 1000).toFixed(0)
@@ -48,9 +51,9 @@ function testFiles(): string[] {
   return chosen
 }
 
-function runFile(file: string): Promise<boolean> {
+function runFile(file: string): Promise<{ ok: boolean; output: string }> {
   const child = spawn(process.execPath, ['--test-reporter=spec', path.join(import.meta.dirname, file)], {
-    stdio: 'inherit',
+    stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       ...process.env,
       TMPDIR: scratch,
@@ -59,11 +62,16 @@ function runFile(file: string): Promise<boolean> {
       STRATUM_IMAGE_TAG: driverTag,
     },
   })
+  let output = ''
+  child.stdout.on('data', (piece: Buffer) => {
+    process.stdout.write(piece)
+    output += piece.toString()
+  })
   const alarm = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
   return new Promise(resolve => {
     child.once('close', status => {
       clearTimeout(alarm)
-      resolve(status === 0)
+      resolve({ ok: status === 0, output })
     })
   })
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { test } from 'node:test'
+import { openBin } from '../../src/collect/bin.ts'
+import { emptyTrash } from '../../src/collect/empty-trash.ts'
 import { surveyStore } from '../../src/collect/survey.ts'
 import { sweep } from '../../src/collect/sweep.ts'
 import { isStratumError } from '../../src/errors/stratum-error.ts'
@@ -46,6 +48,21 @@ test('the trash is emptied when its grace period is over, or at once', async () 
   const last = await collectGarbage(store, { graceSeconds: 0 })
   assert.deepEqual([last.commits, last.freed.items], [1, 1])
   assert.deepEqual(listContents(store.store.path), { commits: [], objects: [] })
+})
+
+test('a collection without a grace period between two turns of a sweep empties its bin, and the sweep takes another', async () => {
+  const store = createTestStore()
+  const [first, second] = [
+    await store.importFiles('app:v1', { a: content('first') }),
+    await store.importFiles('app:v2', { a: content('second') }),
+  ]
+  using bin = openBin(store.store)
+  assert.equal(bin.takeCommit(first), true)
+  assert.equal((await emptyTrash(store.store, { graceSeconds: 0 })).items, 1)
+  assert.equal(bin.takeCommit(second), true)
+  const [item, ...others] = fs.readdirSync(`${store.store.path}/trash`)
+  assert.deepEqual(others, [])
+  assert.deepEqual(fs.readdirSync(`${store.store.path}/trash/${item}/commits`), [second])
 })
 
 test('tags, HEAD, pins and other sources keep commits', async () => {

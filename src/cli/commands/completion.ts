@@ -46,12 +46,12 @@ function takingReferences(commands: readonly CommandSpec[]): string[] {
   return commands.filter(({ args }) => /label|reference|what/.test(args?.[0]?.[0] ?? '')).map(({ name }) => name)
 }
 
-function optionsOf({ options = [] }: CommandSpec): string[] {
-  return [...options, ...globalOptions()].map(({ long }) => long ?? '').concat('--help')
+function optionNames({ options = () => [] }: CommandSpec): string[] {
+  return [...options(), ...globalOptions()].map(({ long }) => long ?? '').concat('--help')
 }
 
 function bash(commands: readonly CommandSpec[]): string {
-  const cases = commands.map(spec => `    ${spec.name}) options="${optionsOf(spec).join(' ')}" ;;`).join('\n')
+  const cases = commands.map(spec => `    ${spec.name}) options="${optionNames(spec).join(' ')}" ;;`).join('\n')
   return `# stratum completion for bash: eval "$(stratum completion bash)"
 _stratum() {
   local word=\${COMP_WORDS[COMP_CWORD]} command=\${COMP_WORDS[1]} options=
@@ -79,7 +79,7 @@ complete -o default -F _stratum stratum`
 
 function zsh(commands: readonly CommandSpec[]): string {
   const described = commands.map(({ name, summary }) => `    '${name}:${summary.replaceAll("'", '’')}'`).join('\n')
-  const cases = commands.map(spec => `    ${spec.name}) options=(${optionsOf(spec).join(' ')}) ;;`).join('\n')
+  const cases = commands.map(spec => `    ${spec.name}) options=(${optionNames(spec).join(' ')}) ;;`).join('\n')
   return `#compdef stratum
 # stratum completion for zsh: eval "$(stratum completion zsh)"
 _stratum() {
@@ -111,7 +111,7 @@ compdef _stratum stratum`
 function fish(commands: readonly CommandSpec[]): string {
   const lines = commands.flatMap(spec => [
     `complete -c stratum -n __fish_use_subcommand -f -a ${spec.name} -d '${spec.summary.replaceAll("'", "\\'")}'`,
-    ...optionsOf(spec).map(
+    ...optionNames(spec).map(
       long => `complete -c stratum -n '__fish_seen_subcommand_from ${spec.name}' -l ${long.slice(2)}`,
     ),
   ])

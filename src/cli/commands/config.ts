@@ -39,14 +39,15 @@ async function show(commands: readonly CommandSpec[], args: readonly string[]): 
 
 async function readSettings(commands: readonly CommandSpec[]): Promise<Setting[]> {
   const config = await readConfig()
-  const program = createProgram(stratumTool(commands), '', {
+  const tool = stratumTool(commands)
+  const program = createProgram(tool, [], {
     configure: async () => undefined,
     call: async () => undefined,
   })
   return program.commands
     .filter(command => commands.some(({ name }) => name === command.name()))
     .flatMap(command => {
-      applyConfig(command, config)
+      applyConfig(command, config, tool)
       return command.options.flatMap(option => {
         if (option.name() === 'help') return []
         const fromEnv = option.envVar !== undefined && process.env[option.envVar] !== undefined

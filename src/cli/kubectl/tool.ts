@@ -26,7 +26,7 @@ export const KUBECTL: Tool = {
       group: 'Work',
       summary: "commit a label's HEAD: makes a StratumCommit and waits for its end",
       args: [LABEL],
-      options: [
+      options: () => [
         new Option('--tag <name>', 'a new tag; may be given again').argParser(collect),
         new Option('--move-tag <name>', 'a tag that may exist and is moved; may be given again').argParser(collect),
         new Option('-m, --message <text>', 'what it is, for the log'),
@@ -60,7 +60,7 @@ export const KUBECTL: Tool = {
       group: 'Work',
       summary: 'give up the HEAD of a node that is gone, so that another node can have it',
       args: [LABEL],
-      options: [
+      options: () => [
         new Option('--force', 'even if the node is ready: what it has not committed is out of reach then').default(
           false,
         ),
@@ -72,7 +72,7 @@ export const KUBECTL: Tool = {
       name: 'doctor',
       group: 'Help',
       summary: 'look for what is wrong in the cluster, and say what to do about it',
-      options: [
+      options: () => [
         new Option(
           '--forget-node <name>',
           'clear what is left of a node that is gone for ever: HEADs, volumes that are released, snapshots that are being deleted',

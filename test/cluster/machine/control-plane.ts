@@ -112,6 +112,8 @@ function startControllerManager(cluster: Cluster): void {
     // Tests power nodes off and do not want to wait minutes until that is noticed.
     'node-monitor-grace-period': '20s',
     'node-monitor-period': '2s',
+    // A claim and a static volume that did not meet at once are looked at again this often.
+    'pvclaimbinder-sync-period': '2s',
   })
 }
 

@@ -64,6 +64,7 @@ export function kubeletConfig(cluster: Cluster, node: ClusterNode): string {
     // Shorter than the defaults, so that tests wait less.
     syncFrequency: '2s',
     nodeStatusUpdateFrequency: '4s',
+    crashLoopBackOff: { maxContainerRestartPeriod: '2s' },
     evictionHard: { 'nodefs.available': '1%', 'imagefs.available': '1%', 'memory.available': '100Mi' },
   })
 }

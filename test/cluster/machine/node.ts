@@ -3,7 +3,7 @@ import path from 'node:path'
 import { KUBERNETES, programPath } from '../programs/programs.ts'
 import { waitFor } from '../support/wait.ts'
 import { makeIdentity } from './certificates.ts'
-import { makeControlGroup, thawControlGroups } from './control-groups.ts'
+import { makeControlGroup, removeControlGroups, thawControlGroups } from './control-groups.ts'
 import { BRIDGE } from './control-plane.ts'
 import { type Cluster, type ClusterNode, CONTROL_PLANE_ADDRESS, files } from './layout.ts'
 import { containerdConfig, kubeletConfig, podNetworkConfig } from './node-config.ts'
@@ -25,12 +25,12 @@ export async function installNode(cluster: Cluster, node: ClusterNode): Promise<
   fs.writeFileSync(path.join(node.folder, 'containerd.toml'), containerdConfig(node))
   fs.writeFileSync(path.join(node.folder, 'cni', '10-pods.conflist'), podNetworkConfig(node))
   fs.writeFileSync(path.join(node.folder, 'kubelet.json'), kubeletConfig(cluster, node))
-  makeControlGroup(node.controlGroup)
 }
 
 /** Switches a node on; kubelet starts as soon as containerd has the images. */
 export async function boot(cluster: Cluster, node: ClusterNode, images: readonly string[]): Promise<void> {
   await plugIn(node)
+  makeControlGroup(node.controlGroup)
   const enter = [`--net=/run/netns/${node.name}`, 'unshare', ...NAMESPACES]
   const pid = startInBackground(
     'nsenter',
@@ -64,7 +64,10 @@ async function plugIn(node: ClusterNode): Promise<void> {
   await run('nsenter', [`--net=/run/netns/${node.name}`, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward'])
 }
 
-/** Pulls the plug: all processes of the node die at once, its mounts, its /run and its network are gone. Its disk stays. */
+/**
+ * Pulls the plug: all processes of the node die at once, its mounts, its /run, its control groups and its network are gone. Its disk stays. (With
+ * groups of containers that there are no more, the next kubelet starts no pod for a minute: it asks containerd for each until it gives up.)
+ */
 export async function powerOff(cluster: Cluster, node: ClusterNode): Promise<void> {
   const pidFile = files.processId(records(cluster), node.name)
   const first = firstProcess(cluster, node)
@@ -72,7 +75,7 @@ export async function powerOff(cluster: Cluster, node: ClusterNode): Promise<voi
   process.kill(first, 'SIGKILL')
   await waitFor(`${node.name} to be off`, () => {
     thawControlGroups(node.controlGroup) // somebody may have frozen a pod in between
-    return !fs.existsSync(`/proc/${first}`)
+    return !fs.existsSync(`/proc/${first}`) && removeControlGroups(node.controlGroup) === 0
   })
   for (const file of [pidFile, path.join(records(cluster), `${node.name}.booted`)]) fs.rmSync(file, { force: true })
   // A container's process may hold the network namespace a moment longer than the name.

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { after, test } from 'node:test'
+import { createGroup, dissolveGroup, freezerOf, lockGroup, moveProcess } from '../../../src/host/cgroup.ts'
 import { parseLabel } from '../../../src/names/label.ts'
 import { getObject, patchObject } from '../../../src/kube/client/objects.ts'
 import { NODES } from '../../../src/kube/resources/core.ts'
 import { readHead } from '../../../src/refs/head-file.ts'
 import { paths } from '../../../src/store/layout.ts'
 import { lockLabel } from '../../../src/store/locks.ts'
+import { startActor } from '../../support/actor.ts'
+import { createTestStore } from '../../support/store.ts'
 import { startApi } from './support/api.ts'
 import { startController } from './support/controller-lab.ts'
 import { ask, ended, labelUntil, startNode, until, verdict } from './support/node-lab.ts'
@@ -94,6 +98,56 @@ test('Unclean where a power loss may have cut files: refused with their names, t
   assert.match(JSON.stringify(refused.status?.conditions), /cut/)
   await ask(api, 'team-a', 'allowed', { ...live, label: 'crashed', unclean: 'Allow' })
   assert.equal(verdict(await ended(api, 'team-a', 'allowed'), 'Ready'), 'True Completed')
+})
+
+test('NoSpace while the disk of the store is full; made when there is room again', async () => {
+  const disk = mountSmallDisk()
+  const small = await startNode(api, 'node-2', createTestStore(`${disk}/store`))
+  try {
+    const full = await small.head('team-a/full')
+    fs.writeFileSync(`${full}/more`, 'more')
+    spawnSync('dd', ['if=/dev/zero', `of=${disk}/filler`, 'bs=64k']) // until the disk is full
+    await ask(api, 'team-a', 'no-space', { ...live, label: 'full' })
+    const waits = await until(api, 'team-a', 'no-space', object => verdict(object, 'Stalled') === 'False NoSpace')
+    assert.equal(verdict(waits, 'Ready'), 'Unknown NoSpace')
+    fs.rmSync(`${disk}/filler`)
+    const made = await ended(api, 'team-a', 'no-space')
+    assert.equal(verdict(made, 'Ready'), 'True Completed')
+    assert.equal(small.store.run(['cat', `team-a/full:${made.status?.tags?.[0]?.name}`, 'more']).stdout, 'more')
+  } finally {
+    await small[Symbol.asyncDispose]()
+    execFileSync('umount', ['--recursive', '--lazy', disk])
+  }
+})
+
+/** An ext4 of its own, small enough to be filled. */
+function mountSmallDisk(): string {
+  const folder = fs.mkdtempSync(`${process.env.TMPDIR}/disk-`)
+  const disk = `${folder}/mounted`
+  fs.mkdirSync(disk)
+  fs.writeFileSync(`${folder}/image`, '')
+  fs.truncateSync(`${folder}/image`, 32 << 20)
+  execFileSync('mkfs.ext4', ['-q', '-m', '0', `${folder}/image`])
+  execFileSync('mount', ['-o', 'loop', `${folder}/image`, disk])
+  return disk
+}
+
+test('Busy while somebody else has stopped the processes that are to be stopped; made when they go on', async () => {
+  await using writer = await startActor()
+  const group = createGroup(freezerOf(writer.pid)!, `stratum-test-${writer.pid}`)
+  moveProcess(writer.pid, group)
+  await writer.run(`f = open(${JSON.stringify(`${head}/held`)}, 'w'); f.write('held'); f.flush()`)
+  const lock = lockGroup(group)
+  assert.equal(typeof lock, 'number')
+  try {
+    await ask(api, 'team-a', 'busy', { label: 'web', consistency: 'Freeze' })
+    const waits = await until(api, 'team-a', 'busy', object => verdict(object, 'Stalled') === 'False Busy')
+    assert.match(JSON.stringify(waits.status?.conditions), /is being stopped for another commit/)
+  } finally {
+    fs.closeSync(lock as number)
+  }
+  assert.equal(verdict(await ended(api, 'team-a', 'busy'), 'Ready'), 'True Completed')
+  dissolveGroup(group)
 })
 
 /** Writes a request into etcd as a newer version, whose schema knew more, would have left it there. */
