@@ -1,7 +1,7 @@
 import { throwIfInterrupted } from '../host/signals.ts'
 import { openCommitImage } from '../commits/open-image.ts'
 import { createCommit, type CreatedCommit } from '../commits/create-commit.ts'
-import { touchProbe } from '../capture/probe.ts'
+import { touchProbeAside } from '../capture/probe.ts'
 import type { LayerScan } from '../capture/scan-layer.ts'
 import type { Image } from '../erofs/arena.ts'
 import { StratumError } from '../errors/stratum-error.ts'
@@ -57,7 +57,7 @@ export async function captureHead(
 ): Promise<CapturedHead> {
   checkPair(label, paths.upper(store, label), paths.work(store, label), head)
   using staging = createStaging(store)
-  const probe = touchProbe(store)
+  const probe = touchProbeAside(store)
   probe.catch(() => undefined) // it is waited for below, unless the image is damaged
   const base = openCommitImage(store, head.base)
   await using session = openCaptureSession(store, label, staging, { probe: await probe, signal: options.signal })

@@ -31,7 +31,8 @@ export async function foldIfCommitted(
   const base = openCommitImage(store, head.base)
   if (base.inodes > INODES_MAX) return false
   using staging = createStaging(store)
-  const probe = await touchProbe(store)
+  // Nothing is waited for here, in no thread: in a daemon, whoever waits for the label's lock meanwhile would make its folder again.
+  const probe = touchProbe(store)
   await using session = openCaptureSession(store, label, staging, { probe, signal, change: refusingToRead })
   try {
     const { change } = layerChanges(base, await session.scan())

@@ -46,7 +46,6 @@ export function openImportReading(
 ): ImportReading {
   const cachePath = paths.hashCache(store, label, 'import')
   const probe = touchProbe(store)
-  probe.catch(() => undefined) // it is waited for by whoever reads
   const pool = createReaderPool(store, staging, signal)
   const done = { stage: 'reading', files: 0, bytes: 0 }
   const onFile = (bytes: number): void => {
@@ -56,8 +55,7 @@ export function openImportReading(
   }
   return {
     pool,
-    read: async (path, options) =>
-      importDirectory(store, path, { pool, cachePath, probe: await probe, onFile, ...options }),
+    read: (path, options) => importDirectory(store, path, { pool, cachePath, probe, onFile, ...options }),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
 }

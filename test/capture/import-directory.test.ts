@@ -40,7 +40,7 @@ async function readsReusedNumber(): Promise<boolean> {
   await using pool = createReaderPool(lab.store, staging)
   const { tree, unstable } = await importDirectory(lab.store, source, {
     cachePath: path.join(lab.folder, 'cache'),
-    probe: await touchProbe(lab.store),
+    probe: touchProbe(lab.store),
     mounts: 'refuse',
     pool: {
       ...pool,
