@@ -2,14 +2,12 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { after, test } from 'node:test'
-import { createGroup, dissolveGroup, freezerOf, lockGroup, moveProcess } from '../../../src/host/cgroup.ts'
 import { parseLabel } from '../../../src/names/label.ts'
 import { getObject, patchObject } from '../../../src/kube/client/objects.ts'
 import { NODES } from '../../../src/kube/resources/core.ts'
 import { readHead } from '../../../src/refs/head-file.ts'
 import { paths } from '../../../src/store/layout.ts'
 import { lockLabel } from '../../../src/store/locks.ts'
-import { startActor } from '../../support/actor.ts'
 import { createTestStore } from '../../support/store.ts'
 import { startApi } from './support/api.ts'
 import { startController } from './support/controller-lab.ts'
@@ -101,19 +99,21 @@ test('Unclean where a power loss may have cut files: refused with their names, t
 })
 
 test('NoSpace while the disk of the store is full; made when there is room again', async () => {
+  await api.createNode('node-2')
   const disk = mountSmallDisk()
   const small = await startNode(api, 'node-2', createTestStore(`${disk}/store`))
   try {
     const full = await small.head('team-a/full')
-    fs.writeFileSync(`${full}/more`, 'more')
+    const more = 'more'.repeat(250_000) // more than what is left of the disk
+    fs.writeFileSync(`${full}/more`, more)
     spawnSync('dd', ['if=/dev/zero', `of=${disk}/filler`, 'bs=64k']) // until the disk is full
     await ask(api, 'team-a', 'no-space', { ...live, label: 'full' })
     const waits = await until(api, 'team-a', 'no-space', object => verdict(object, 'Stalled') === 'False NoSpace')
-    assert.equal(verdict(waits, 'Ready'), 'Unknown NoSpace')
+    assert.equal(verdict(waits, 'Ready'), 'False NoSpace')
     fs.rmSync(`${disk}/filler`)
     const made = await ended(api, 'team-a', 'no-space')
     assert.equal(verdict(made, 'Ready'), 'True Completed')
-    assert.equal(small.store.run(['cat', `team-a/full:${made.status?.tags?.[0]?.name}`, 'more']).stdout, 'more')
+    assert.equal(small.store.run(['cat', `team-a/full:${made.status?.tags?.[0]?.name}`, 'more']).stdout, more)
   } finally {
     await small[Symbol.asyncDispose]()
     execFileSync('umount', ['--recursive', '--lazy', disk])
@@ -132,22 +132,18 @@ function mountSmallDisk(): string {
   return disk
 }
 
-test('Busy while somebody else has stopped the processes that are to be stopped; made when they go on', async () => {
-  await using writer = await startActor()
-  const group = createGroup(freezerOf(writer.pid)!, `stratum-test-${writer.pid}`)
-  moveProcess(writer.pid, group)
-  await writer.run(`f = open(${JSON.stringify(`${head}/held`)}, 'w'); f.write('held'); f.flush()`)
-  const lock = lockGroup(group)
-  assert.equal(typeof lock, 'number')
+test('Busy when something else has worked on the label for half a minute; made when that is over', async () => {
+  write()
+  const lock = await lockLabel(store, WEB)
   try {
-    await ask(api, 'team-a', 'busy', { label: 'web', consistency: 'Freeze' })
+    await ask(api, 'team-a', 'busy', live)
     const waits = await until(api, 'team-a', 'busy', object => verdict(object, 'Stalled') === 'False Busy')
-    assert.match(JSON.stringify(waits.status?.conditions), /is being stopped for another commit/)
+    assert.equal(verdict(waits, 'Ready'), 'False Busy')
+    assert.match(JSON.stringify(waits.status?.conditions), /team-a\/web is locked/)
   } finally {
-    fs.closeSync(lock as number)
+    lock[Symbol.dispose]()
   }
   assert.equal(verdict(await ended(api, 'team-a', 'busy'), 'Ready'), 'True Completed')
-  dissolveGroup(group)
 })
 
 /** Writes a request into etcd as a newer version, whose schema knew more, would have left it there. */
