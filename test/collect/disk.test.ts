@@ -89,9 +89,10 @@ for (const type of ['ext4', 'xfs'] as const) {
       await store.importFiles(`${label}:v1`, { 'dir/f': content(label) })
       const mountpoint = await store.mount(label)
       fs.writeFileSync(`${mountpoint}/dir/written`, content('written', 2_000_000))
-      fs.mkdirSync(`${mountpoint}/work`)
-      fs.writeFileSync(`${mountpoint}/work/mine`, content('not the kernel’s'))
-      if (label === 'used') folders.push(fs.openSync(`${mountpoint}/work`, 'r'))
+      const folder = `${mountpoint}/work`
+      fs.mkdirSync(folder)
+      fs.writeFileSync(`${folder}/mine`, content('not the kernel’s'))
+      if (label === 'used') folders.push(fs.openSync(folder, 'r'))
       unmount(mountpoint, 'detach')
       // What a re-mount of HEAD does with the old pair.
       fs.mkdirSync(`${path}/trash/1000-fold-0000000${folders.length}`)
