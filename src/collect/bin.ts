@@ -9,6 +9,8 @@ import { SWEEP_KIND, trashedCommit, trashPath } from '../store/trash.ts'
 
 /** Where a sweep puts what it takes. Each call answers whether the thing was there. */
 export interface Bin extends Disposable {
+  /** For whoever is alone in the store again: meanwhile, a collection without a grace period may have taken the item away. Then there is another. */
+  beginTurn(): void
   takeCommit(id: CommitId): boolean
   takeObject(digest: Digest): boolean
 }
@@ -22,16 +24,14 @@ export function openBin(store: Store): Bin {
   const objects = openDirectory(paths.objects(store))
   let place: Place | undefined
   const open = (): Place => (place ??= makeItem(store, path))
-  /** Between two turns of a long sweep, a collection without a grace period may have taken the item away: then there is another. */
-  const leaveLostItem = (): void => {
-    if (typeof place !== 'object' || statIfExists(path) !== undefined) return
-    close(place.objects)
-    place = undefined
-  }
   return {
+    beginTurn() {
+      if (typeof place !== 'object' || statIfExists(path) !== undefined) return
+      close(place.objects)
+      place = undefined
+    },
     takeCommit(id) {
       if (statIfExists(paths.commit(store, id)) === undefined) return false
-      leaveLostItem()
       const isMoved =
         open() !== 'no room' && hasRoomFor(() => rename(paths.commit(store, id), trashedCommit({ path }, id)))
       if (!isMoved) deleteCommit(store, id)

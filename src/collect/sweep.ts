@@ -43,7 +43,7 @@ export async function sweep(store: Store, survey: Survey, options: SweepOptions 
   try {
     for (let isDone = false, isFirst = true; !isDone; isFirst = false) {
       if (!isFirst) await sleep(PAUSE_MS)
-      isDone = await sweepSlice(store, survey, moves, options, isFirst ? swept : undefined)
+      isDone = await sweepSlice(store, survey, { bin, moves }, options, isFirst ? swept : undefined)
     }
   } catch (error) {
     if (!isStratumError(error, 'busy')) throw error
@@ -57,13 +57,14 @@ export async function sweep(store: Store, survey: Survey, options: SweepOptions 
 async function sweepSlice(
   store: Store,
   survey: Survey,
-  moves: Generator<void>,
+  { bin, moves }: { bin: Bin; moves: Generator<void> },
   options: SweepOptions,
   first: Swept | undefined,
 ): Promise<boolean> {
   const { lockLimitMs = SWEEP_LIMIT_MS, signal } = options
   using _lock = await lockStore(store, 'exclusive', { limitMs: lockLimitMs, signal })
   const end = performance.now() + SLICE_MS
+  bin.beginTurn()
   const { stay } = await decide(store, options)
   if (survey.garbage.size > 0) await markCommits(store, survey.mark, stay.keys())
   else for (const id of stay.keys()) survey.mark.commits.add(id)

@@ -52,17 +52,20 @@ test('the trash is emptied when its grace period is over, or at once', async () 
 
 test('a collection without a grace period between two turns of a sweep empties its bin, and the sweep takes another', async () => {
   const store = createTestStore()
-  const [first, second] = [
-    await store.importFiles('app:v1', { a: content('first') }),
-    await store.importFiles('app:v2', { a: content('second') }),
-  ]
+  const first = await store.importFiles('app:v1', { a: content('first') })
+  const { objects } = listContents(store.store.path)
+  const second = await store.importFiles('app:v2', { a: content('second') })
   using bin = openBin(store.store)
+  bin.beginTurn()
   assert.equal(bin.takeCommit(first), true)
   assert.equal((await emptyTrash(store.store, { graceSeconds: 0 })).items, 1)
+  bin.beginTurn()
   assert.equal(bin.takeCommit(second), true)
+  assert.equal(bin.takeObject(objects[0]), true)
   const [item, ...others] = fs.readdirSync(`${store.store.path}/trash`)
   assert.deepEqual(others, [])
-  assert.deepEqual(fs.readdirSync(`${store.store.path}/trash/${item}/commits`), [second])
+  const inItem = (kind: string): string[] => fs.readdirSync(`${store.store.path}/trash/${item}/${kind}`)
+  assert.deepEqual([inItem('commits'), inItem('objects')], [[second], objects])
 })
 
 test('tags, HEAD, pins and other sources keep commits', async () => {
