@@ -44,7 +44,7 @@ export interface CreatedCommit {
 }
 
 const IMAGE_MODE = 0o444
-/** What is done by now is heard of before the thread is busy again. */
+/** In which a thread hears of what others have done for it. */
 const EVENT_LOOP_TURN_MS = 1
 
 /**
@@ -77,7 +77,10 @@ export async function createCommit(store: Store, staging: Staging, parts: Commit
   }
 }
 
-/** Does work while objects get their names and these become durable; what there is to flush, is begun before it if it can be. */
+/**
+ * Does work that keeps this thread while objects get their names and these are flushed. First comes a turn of the event loop: objects that
+ * are durable by now get their names in it, so that the flush goes on beside the work.
+ */
 async function besidePlacing<T>(placing: Promise<void>, work: () => Promise<T>): Promise<T> {
   placing.catch(() => undefined) // it is waited for below
   await sleep(EVENT_LOOP_TURN_MS)
