@@ -31,7 +31,7 @@ export async function foldIfCommitted(
   const base = openCommitImage(store, head.base)
   if (base.inodes > INODES_MAX) return false
   using staging = createStaging(store)
-  // Nothing is waited for here, in no thread: in a daemon, whoever waits for the label's lock meanwhile would make its folder again.
+  // Nothing is waited for here, in no thread: whoever wants the label has it the sooner.
   const probe = touchProbe(store)
   await using session = openCaptureSession(store, label, staging, { probe, signal, change: refusingToRead })
   try {

@@ -6,6 +6,7 @@ import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
 import { LATEST, type Tag } from '../names/tag.ts'
 import type { Store } from '../store/layout.ts'
+import { noSuchLabel } from '../store/locks.ts'
 import { readHead } from './head-file.ts'
 import { readLog } from './log.ts'
 import { hasLabel, readTag, readTags } from './tags.ts'
@@ -86,9 +87,5 @@ export function newestCommit(store: Store, label: Label): CommitId | undefined {
 
 /** @throws not-found */
 export function requireLabel(store: Store, label: Label): void {
-  if (!hasLabel(store, label))
-    throw new StratumError('not-found', `there is no label ${label}`, {
-      hint: 'stratum list shows the labels of the store',
-      details: { label },
-    })
+  if (!hasLabel(store, label)) throw noSuchLabel(label)
 }

@@ -2,19 +2,21 @@ import fs from 'node:fs'
 import { StratumError } from '../errors/stratum-error.ts'
 import { readCommit } from '../commits/commit-store.ts'
 import type { CommitMetadata } from '../commits/metadata.ts'
+import { close, openDirectory, openDirectoryBeneath, openFileAt } from '../host/descriptors.ts'
+import { exists, nameOf, parentOf } from '../host/files.ts'
 import { verityOf } from '../hashes/verity.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
 import type { Tag } from '../names/tag.ts'
-import { nodePath, toUser } from '../names/text.ts'
+import { toUser } from '../names/text.ts'
 import { resolveCommit } from '../refs/resolve.ts'
 import { readTags } from '../refs/tags.ts'
-import { paths, type Store } from '../store/layout.ts'
+import { paths } from '../store/layout.ts'
 import { isDirectory } from '../tree/append.ts'
 import { childrenOf, entryOfView, type View } from '../tree/diff.ts'
 import type { Entry } from '../tree/entry.ts'
-import { type Context, lockOptions } from './context.ts'
+import type { Context } from './context.ts'
+import { look } from './look.ts'
 import { openView } from './views.ts'
-import { lockStore } from '../store/locks.ts'
 
 /** A name in a commit. */
 export interface ListedEntry {
@@ -31,8 +33,7 @@ export async function listEntries(
   recursive: boolean,
 ): Promise<ListedEntry[]> {
   const { store, signal } = context
-  using _lock = await lockStore(store, 'shared', lockOptions(context))
-  const { view } = await openView(store, reference, signal)
+  const view = await look(context, [reference], async () => (await openView(store, reference, signal)).view)
   const { found, at } = descend(view, path, reference)
   const entry = entryOfView(found)
   if (!isDirectory(entry.mode)) return [{ path: at, entry }]
@@ -68,40 +69,66 @@ function descend(root: View, path: string, reference: Reference): { found: View;
 
 const PIECE_BYTES = 1 << 20
 
+/** Bytes that are in the image, or a file that is open. */
+type Opened = Uint8Array | { readonly file: number; readonly size: number; readonly digest: string | undefined }
+
 /** The bytes of a file in a commit or in HEAD, piece by piece. An object is checked whole before its first byte where it is small. */
 export async function* readFileOf(context: Context, reference: Reference, path: string): AsyncGenerator<Uint8Array> {
-  const { store, signal } = context
-  using _lock = await lockStore(store, 'shared', lockOptions(context))
+  // Who reads the pieces may take any time, so no lock is held: what is open stays.
+  using files = new DisposableStack()
+  const opened = await look(context, [reference], async () => await openFileOf(context, reference, path, files))
+  if (opened instanceof Uint8Array) yield opened
+  else yield* piecesOf(opened)
+}
+
+async function openFileOf(
+  { store, signal }: Context,
+  reference: Reference,
+  path: string,
+  files: DisposableStack,
+): Promise<Opened> {
   const { view } = await openView(store, reference, signal)
   const { found, at } = descend(view, path, reference)
   const { mode, digest, data, size } = entryOfView(found)
   if (mode >> 12 !== 8)
     throw new StratumError('usage', `${toUser(at)} in ${formatReference(reference)} is no regular file`)
-  if (digest === undefined) yield Buffer.from(data, 'latin1')
-  else if (reference.kind === 'head' && !fs.existsSync(nodePath(paths.object(store, digest))))
-    yield* piecesOf(`${paths.upper(store, reference.label)}/${at}`, undefined, size)
-  else yield* piecesOf(paths.object(store, digest), digest, size)
+  if (digest === undefined) return Buffer.from(data, 'latin1')
+  const object = paths.object(store, digest)
+  const isStored = reference.kind === 'name' || exists(object)
+  const file = openBeneath(
+    isStored ? parentOf(object) : paths.upper(store, reference.label),
+    isStored ? nameOf(object) : at,
+  )
+  files.defer(() => close(file))
+  return { file, size, digest: isStored ? digest : undefined }
 }
 
-async function* piecesOf(path: string, digest: string | undefined, size: number): AsyncGenerator<Uint8Array> {
-  const file = fs.openSync(nodePath(path), 'r')
-  try {
-    const stored = fs.fstatSync(file).size
-    if (digest !== undefined && stored !== size)
-      throw new StratumError('integrity', `object ${digest} has ${stored} bytes instead of ${size}`, {
-        hint: 'stratum fsck --repair',
-      })
-    for (let position = 0; position < stored; ) {
-      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, stored - position))
-      const length = fs.readSync(file, piece, 0, piece.length, position)
-      const bytes = piece.subarray(0, length)
-      if (digest !== undefined && stored <= PIECE_BYTES && verityOf(bytes) !== digest)
-        throw new StratumError('integrity', `object ${digest} is damaged`, { hint: 'stratum fsck --repair' })
-      position += length
-      yield bytes
-    }
-  } finally {
-    fs.closeSync(file)
+/** Whoever writes to HEAD may put a symlink into the way at any time: none is followed. */
+function openBeneath(top: string, path: string): number {
+  using folders = new DisposableStack()
+  const folder = folders.adopt(openDirectory(top), close)
+  const at = path.lastIndexOf('/')
+  return openFileAt(
+    at < 0 ? folder : folders.adopt(openDirectoryBeneath(folder, path.slice(0, at)), close),
+    path.slice(at + 1),
+  )
+}
+
+async function* piecesOf({ file, size, digest }: Exclude<Opened, Uint8Array>): AsyncGenerator<Uint8Array> {
+  const stored = fs.fstatSync(file).size
+  if (digest !== undefined && stored !== size)
+    throw new StratumError('integrity', `object ${digest} has ${stored} bytes instead of ${size}`, {
+      hint: 'stratum fsck --repair',
+    })
+  for (let position = 0; position < stored; ) {
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, stored - position))
+    const length = fs.readSync(file, piece, 0, piece.length, position)
+    const bytes = piece.subarray(0, length)
+    if (digest !== undefined && stored <= PIECE_BYTES && verityOf(bytes) !== digest)
+      throw new StratumError('integrity', `object ${digest} is damaged`, { hint: 'stratum fsck --repair' })
+    if (length === 0) return // HEAD's file was cut off meanwhile
+    position += length
+    yield bytes
   }
 }
 
@@ -111,10 +138,14 @@ export interface ShownCommit {
   readonly tags: readonly Tag[]
 }
 
-export function showCommit(store: Store, reference: Reference): ShownCommit {
-  const { id, label } = resolveCommit(store, reference)
-  const tags = [...readTags(store, label)].flatMap(([tag, commit]) =>
-    commit === id && tag !== (id as string) ? [tag] : [],
-  )
-  return { metadata: readCommit(store, id), tags }
+/** @throws not-found */
+export async function showCommit(context: Context, reference: Reference): Promise<ShownCommit> {
+  return await look(context, [], () => {
+    const { store } = context
+    const { id, label } = resolveCommit(store, reference)
+    const tags = [...readTags(store, label)].flatMap(([tag, commit]) =>
+      commit === id && tag !== (id as string) ? [tag] : [],
+    )
+    return { metadata: readCommit(store, id), tags }
+  })
 }

@@ -1,10 +1,10 @@
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
 import { requireLabel } from '../refs/resolve.ts'
-import { lockStore } from '../store/locks.ts'
 import { isDirectory } from '../tree/append.ts'
 import { type Difference, eachDifference } from '../tree/diff.ts'
-import { type Context, lockOptions } from './context.ts'
+import type { Context } from './context.ts'
+import { look } from './look.ts'
 import { openView, requireHead, viewCommit, viewHead } from './views.ts'
 
 export interface DiffResult {
@@ -30,14 +30,13 @@ export interface DiffSummary {
  */
 export async function diffTrees(context: Context, a: Reference, b: Reference | undefined): Promise<DiffResult> {
   const { store, signal } = context
-  for (const { label } of [a, ...(b === undefined ? [] : [b])]) requireLabel(store, label)
-  using _lock = await lockStore(store, 'shared', lockOptions(context))
-  if (b === undefined && a.kind === 'head') return await diffHead(context, a.label)
-  const [before, after] = [
-    await openView(store, a, signal),
-    await openView(store, b ?? { label: a.label, kind: 'head' }, signal),
-  ]
-  return collect(before.name, after.name, report => eachDifference(before.view, after.view, report))
+  const to = b ?? { label: a.label, kind: 'head' }
+  for (const { label } of [a, to]) requireLabel(store, label)
+  return await look(context, [a, to], async () => {
+    if (b === undefined && a.kind === 'head') return await diffHead(context, a.label)
+    const [before, after] = [await openView(store, a, signal), await openView(store, to, signal)]
+    return collect(before.name, after.name, report => eachDifference(before.view, after.view, report))
+  })
 }
 
 /** What HEAD changed since its last commit. The caller holds the store's shared lock. @throws not-found, integrity */

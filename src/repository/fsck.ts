@@ -13,7 +13,7 @@ import { isDirectoryMode, statIfExists } from '../host/stat.ts'
 import { type Label, labelOfFolder } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { openQuarantine } from '../store/quarantine.ts'
 import { type Context, lockOptions } from './context.ts'
@@ -83,7 +83,7 @@ async function checkLabelAlone(context: Context, label: Label): Promise<Finding[
   const { store, signal, lockLimitMs = LABEL_LIMIT_MS } = context
   try {
     const options = { signal, limitMs: Math.min(lockLimitMs, LABEL_LIMIT_MS) }
-    using _label = exists(paths.labelLock(store, label)) ? await lockLabel(store, label, options) : undefined
+    using _label = exists(paths.labelLock(store, label)) ? await lockLabelIfAny(store, label, options) : undefined
     using _store = await lockStore(store, 'shared', lockOptions(context))
     return checkLabel(store, label)
   } catch (error) {

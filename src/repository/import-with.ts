@@ -7,7 +7,7 @@ import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
 import type { StagedFolder } from '../objects/place-objects.ts'
 import { moveRefs } from '../refs/move-refs.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockNewLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging, createStaging, type Staging } from '../store/staging.ts'
 import { emptyImage } from '../tree/append.ts'
@@ -48,7 +48,7 @@ export async function importWith<Read extends CreatedCommit & { unstable: readon
 ): Promise<Read & ImportResult> {
   const { store, actor } = context
   requireWritable(store)
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using _label = await lockNewLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
   requireFreeTag(store, label, tag)

@@ -10,7 +10,7 @@ import { readHead } from '../refs/head-file.ts'
 import { appendLog, type LogEntry, readLog } from '../refs/log.ts'
 import { hasLabel, readTags } from '../refs/tags.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockNewLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging } from '../store/staging.ts'
 import { type Context, lockOptions } from './context.ts'
@@ -35,7 +35,7 @@ export interface InitResult {
 export async function initLabel(context: Context, { label, mountpoint }: InitRequest): Promise<InitResult> {
   const { store, actor } = context
   requireWritable(store)
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using _label = await lockNewLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   const isBegun =
     isUntouched(store, label, ({ operation }) => operation === 'init') && readTags(store, label).size === 0

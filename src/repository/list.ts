@@ -28,6 +28,10 @@ export interface ListedLabel {
 /** The tags of a label, newest commit first. @throws not-found */
 export function listTags(store: Store, label: Label): ListedTag[] {
   requireLabel(store, label)
+  return describeTags(store, label)
+}
+
+function describeTags(store: Store, label: Label): ListedTag[] {
   const tags = [...readTags(store, label)].map(([tag, commit]) => ({ tag, commit, metadata: tryRead(store, commit) }))
   return tags.sort(
     (a, b) => (b.metadata?.timestamp ?? '').localeCompare(a.metadata?.timestamp ?? '') || a.tag.localeCompare(b.tag),
@@ -38,7 +42,7 @@ export function listTags(store: Store, label: Label): ListedTag[] {
 export function listAllLabels(store: Store): ListedLabel[] {
   return listLabels(store).map(label => {
     const head = readHead(store, label)
-    const tags = listTags(store, label)
+    const tags = describeTags(store, label) // also of one that is removed just now
     return {
       label,
       tags: tags.length,

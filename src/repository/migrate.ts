@@ -24,7 +24,7 @@ import { readHead } from '../refs/head-file.ts'
 import { type LogEntry, readLog } from '../refs/log.ts'
 import { hasLabel } from '../refs/tags.ts'
 import type { Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockNewLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { type Context, lockOptions } from './context.ts'
 import { importTree } from './import.ts'
@@ -137,7 +137,7 @@ async function putHeadInPlace(
   { label, mountpoint, original, commit, isExchanged }: Placing,
 ): Promise<void> {
   const { store } = context
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using _label = await lockNewLabel(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
   const begun = await recoverHead(store, label)
   const head = begun?.base === commit ? begun : createHead(store, label, commit)

@@ -7,10 +7,11 @@ import type { Reference } from '../names/reference.ts'
 import type { Tag } from '../names/tag.ts'
 import { bootId } from '../host/boot.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
-import { resolveCommit } from '../refs/resolve.ts'
-import { lockStore } from '../store/locks.ts'
-import { type Context, lockOptions } from './context.ts'
-import { type DiffSummary, diffTrees } from './diff.ts'
+import { requireLabel, resolveCommit } from '../refs/resolve.ts'
+import type { Store } from '../store/layout.ts'
+import type { Context } from './context.ts'
+import { type DiffSummary, diffHead } from './diff.ts'
+import { look } from './look.ts'
 import { requireHead } from './views.ts'
 
 export interface HeadStatus {
@@ -38,13 +39,16 @@ export interface CommitStatus {
 
 /** What is known of a HEAD or a commit: where it is mounted, what it is, what is not committed. @throws not-found */
 export async function readStatus(context: Context, reference: Reference): Promise<HeadStatus | CommitStatus> {
-  return reference.kind === 'head' ? headStatus(context, reference.label) : commitStatus(context, reference)
+  requireLabel(context.store, reference.label)
+  return await look(context, [reference], async () =>
+    reference.kind === 'head' ? headStatus(context, reference.label) : commitStatus(context, reference),
+  )
 }
 
 async function headStatus(context: Context, label: Label): Promise<HeadStatus> {
   const { store } = context
   const head = requireHead(store, label)
-  const { differences, summary } = await diffTrees(context, { label, kind: 'head' }, undefined)
+  const { differences, summary } = await diffHead(context, label)
   return {
     kind: 'head',
     label,
@@ -58,14 +62,12 @@ async function headStatus(context: Context, label: Label): Promise<HeadStatus> {
   }
 }
 
-async function commitStatus(context: Context, reference: Reference): Promise<CommitStatus> {
-  const { store } = context
-  using _lock = await lockStore(store, 'shared', lockOptions(context))
+function commitStatus({ store }: Context, reference: Reference): CommitStatus {
   const { label, id, tag } = resolveCommit(store, reference)
-  return { kind: 'commit', label, tag, commit: readCommit(store, id), mounts: mountsOf(context, label, id) }
+  return { kind: 'commit', label, tag, commit: readCommit(store, id), mounts: mountsOf(store, label, id) }
 }
 
-function mountsOf({ store }: Context, label: Label, id: CommitId): RecordedMount[] {
+function mountsOf(store: Store, label: Label, id: CommitId): RecordedMount[] {
   return listMounted(store).filter(
     mounted => mounted.label === label && mounted.commit === id && mounted.generation === undefined,
   )

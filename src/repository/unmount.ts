@@ -12,7 +12,7 @@ import { parseReference } from '../names/reference.ts'
 import { toUser } from '../names/text.ts'
 import type { HeadRecord } from '../refs/head-file.ts'
 import type { Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { type Context, lockOptions } from './context.ts'
 import { removeDefaultMountpoint } from './mount.ts'
 
@@ -27,9 +27,10 @@ export interface UnmountResult {
 export async function unmountTarget(context: Context, target: string): Promise<UnmountResult> {
   const { store } = context
   const [{ label }] = await findOrTidy(store, target)
-  using _label = await lockLabel(store, label, lockOptions(context))
+  // What is mounted may be all that is left of a label: it was removed where this mount was not seen.
+  using lock = await lockLabelIfAny(store, label, lockOptions(context))
   using _store = await lockStore(store, 'shared', lockOptions(context))
-  await recoverHead(store, label)
+  if (lock !== undefined) await recoverHead(store, label)
   // What is there now that nobody else changes it.
   return await unmountAndFold(context, label, findTarget(store, target))
 }

@@ -46,13 +46,35 @@ export async function lockStore(store: Store, mode: LockMode, options: LockOptio
   }
 }
 
-/** The lock of a label, whose folder is made if it is missing. */
-export async function lockLabel(store: Store, label: Label, options: LockOptions = {}): Promise<Lock> {
-  const path = paths.labelLock(store, label)
+/** The lock of a label that there is. @throws not-found, also if it is removed while we wait; busy */
+export async function lockLabel(store: Store, label: Label, options?: LockOptions): Promise<Lock> {
+  const lock = await lockLabelIfAny(store, label, options)
+  if (lock === undefined) throw noSuchLabel(label)
+  return lock
+}
+
+export function noSuchLabel(label: Label): StratumError {
+  return new StratumError('not-found', `there is no label ${label}`, {
+    hint: 'stratum list shows the labels of the store',
+    details: { label },
+  })
+}
+
+/** The lock of a label that may be new: its folder is made if it is missing. @throws busy */
+export async function lockNewLabel(store: Store, label: Label, options?: LockOptions): Promise<Lock> {
   for (;;) {
     if (makeDirectory(paths.label(store, label))) syncDirectory(paths.refs(store))
+    const lock = await lockLabelIfAny(store, label, options)
+    if (lock !== undefined) return lock // else the label was removed meanwhile
+  }
+}
+
+/** The lock of a label, or nothing if the label is gone. @throws busy */
+export async function lockLabelIfAny(store: Store, label: Label, options: LockOptions = {}): Promise<Lock | undefined> {
+  const path = paths.labelLock(store, label)
+  for (;;) {
     const lock = tryOpenLock(path)
-    if (lock === undefined) continue // the label was removed between the two calls
+    if (lock === undefined) return undefined
     try {
       await acquire(lock, 'exclusive', options.limitMs ?? LOCK_LIMIT_MS, label, options.signal)
     } catch (error) {

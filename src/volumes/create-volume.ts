@@ -12,7 +12,7 @@ import { appendLog } from '../refs/log.ts'
 import { resolveCommit } from '../refs/resolve.ts'
 import { createEmptyCommit } from '../repository/empty-commit.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockNewLabel, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { clearStaleStaging } from '../store/staging.ts'
 import { requireCapacity } from './capacity.ts'
@@ -196,7 +196,7 @@ async function claimLabel(volumes: Volumes, record: VolumeRecord, signal: AbortS
     if (isStratumError(error, 'other-holder')) return false
     throw error
   }
-  using _label = await lockLabel(store, record.label, { signal })
+  using _label = await lockNewLabel(store, record.label, { signal })
   if (isTaken(store, record.label)) return false
   intendVolume(store, record)
   return true
@@ -251,7 +251,7 @@ async function makeHead(
   signal: AbortSignal,
 ): Promise<VolumeRecord> {
   const { id, label } = record
-  using _label = await lockLabel(store, label, { signal })
+  using _label = await lockNewLabel(store, label, { signal })
   using _store = await lockStore(store, 'shared', { signal })
   if (readVolume(store, id)?.state !== 'creating') throw new StratumError('busy', `the volume ${id} is being deleted`)
   clearStaleStaging(store)

@@ -10,7 +10,7 @@ import { type Context, lockOptions } from '../repository/context.ts'
 import { planRemoval, removeReference } from '../repository/remove.ts'
 import { discardHead, prepareHeadRemoval } from '../repository/remove-head.ts'
 import { paths, type Store } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { unmountHead } from './head-overlay.ts'
 import { headTargets } from './ledger.ts'
@@ -50,7 +50,8 @@ function requireUnpublished({ ledger }: Volumes, { id, label }: VolumeRecord): v
 async function removeHeadOf(context: Context, record: VolumeRecord): Promise<boolean> {
   const { store } = context
   const { label, onDelete } = record
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using lock = await lockLabelIfAny(store, label, lockOptions(context))
+  if (lock === undefined) return false
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await prepareHeadRemoval(store, label)
   const tags = readTags(store, label)
@@ -75,14 +76,16 @@ function snapshotTags(store: Store, label: Label): Tag[] {
 export async function takeBackVolume({ store, holders }: Volumes, id: VolumeId): Promise<void> {
   const record = readVolume(store, id)
   if (record === undefined || record.state === 'deleting') return
-  {
-    using _label = await lockLabel(store, record.label)
-    using _store = await lockStore(store, 'shared')
-    if (exists(paths.headFile(store, record.label))) {
-      await prepareHeadRemoval(store, record.label)
-      discardHead({ store, actor: ACTOR }, record.label)
-    } else clearHalfMade(store, record.label)
-  }
+  await takeBackHead(store, record.label)
   await holders.release(record.label)
   removeVolumeRecord(store, id)
+}
+
+async function takeBackHead(store: Store, label: Label): Promise<void> {
+  using lock = await lockLabelIfAny(store, label)
+  if (lock === undefined) return
+  using _store = await lockStore(store, 'shared')
+  if (!exists(paths.headFile(store, label))) return clearHalfMade(store, label)
+  await prepareHeadRemoval(store, label)
+  discardHead({ store, actor: ACTOR }, label)
 }

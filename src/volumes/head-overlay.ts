@@ -4,7 +4,7 @@ import { createHead } from '../heads/create-head.ts'
 import { headMounts, isOnTop } from '../heads/head-mounts.ts'
 import { recoverHead } from '../heads/recover-head.ts'
 import { close } from '../host/descriptors.ts'
-import { exists, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
+import { makeDirectories, removeEmptyDirectory } from '../host/files.ts'
 import { attachMount, cloneMount, copyMountAttributes } from '../host/mount-api.ts'
 import { mountNumberAt } from '../host/stat.ts'
 import type { Mounted } from '../mounts/records.ts'
@@ -16,8 +16,7 @@ import { hasLabel } from '../refs/tags.ts'
 import { lockOptions } from '../repository/context.ts'
 import { mountOrRefresh, requireBase } from '../repository/mount.ts'
 import { unmountAndFold } from '../repository/unmount.ts'
-import { paths } from '../store/layout.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { headTargets } from './ledger.ts'
 import { ACTOR, contextOf, type Volumes } from './volumes.ts'
 
@@ -86,7 +85,7 @@ async function requireHead({ store }: Volumes, label: Label, provisioned: boolea
   throw lostHead(label)
 }
 
-/** To be asked before the label is locked, which would make its folder. @throws not-found */
+/** @throws not-found */
 export function requireStored({ store }: Volumes, label: Label, provisioned: boolean): void {
   if (!hasLabel(store, label) && provisioned) throw lostHead(label)
   requireLabel(store, label)
@@ -115,9 +114,9 @@ function bindHead({ mountpoint }: Mounted, path: string): void {
  */
 export async function unmountHead(volumes: Volumes, label: Label, signal?: AbortSignal): Promise<boolean> {
   const { store, ledger } = volumes
-  if (!exists(paths.label(store, label))) return true // deleted meanwhile: a lock would make its folder again
   const context = { ...contextOf(volumes, ACTOR, signal ?? new AbortController().signal) }
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using lock = await lockLabelIfAny(store, label, lockOptions(context))
+  if (lock === undefined) return true
   using _store = await lockStore(store, 'shared', lockOptions(context))
   if (headTargets(ledger, label).length > 0) return false
   await recoverHead(store, label)

@@ -11,7 +11,7 @@ import { nodePath } from '../names/text.ts'
 import { readHead } from '../refs/head-file.ts'
 import { listLabels } from '../refs/tags.ts'
 import type { Store } from '../store/layout.ts'
-import { lockLabel } from '../store/locks.ts'
+import { lockLabelIfAny } from '../store/locks.ts'
 import { headPath, retireHead } from './head-overlay.ts'
 import { createLedger, ledgerFile, type Publication, type Published, strike } from './ledger.ts'
 import type { Target } from './targets.ts'
@@ -41,8 +41,8 @@ async function thawAll(store: Store): Promise<void> {
   for (const label of listLabels(store)) {
     if (!standsStill(store, label)) continue
     try {
-      using _lock = await lockLabel(store, label, { limitMs: 0 })
-      thawHead(store, label)
+      using lock = await lockLabelIfAny(store, label, { limitMs: 0 })
+      if (lock !== undefined) thawHead(store, label)
     } catch (error) {
       if (!isStratumError(error, 'busy')) throw error
     }

@@ -6,10 +6,10 @@ import { quote } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
 import { readLog } from '../refs/log.ts'
 import { moveRefs, tagRef } from '../refs/move-refs.ts'
-import { hasLabel, readTag } from '../refs/tags.ts'
+import { readTag } from '../refs/tags.ts'
 import { type Context, lockOptions } from '../repository/context.ts'
 import { recoverHead } from '../heads/recover-head.ts'
-import { lockLabel, lockStore } from '../store/locks.ts'
+import { lockLabel, lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import type { Store } from '../store/layout.ts'
 import { commitVolume, DEADLINE_MS, MAX_PAUSE_MS } from './commit-volume.ts'
@@ -164,13 +164,14 @@ export async function removeSnapshot(volumes: Volumes, id: SnapshotId, signal: A
   const record = readSnapshot(store, id)
   if (record === undefined) return
   if (record.state !== 'deleting') writeSnapshot(store, { ...record, state: 'deleting' })
-  if (hasLabel(store, record.label)) await removeTagOf(contextOf(volumes, ACTOR, signal), record)
+  await removeTagOf(contextOf(volumes, ACTOR, signal), record)
   removeSnapshotRecord(store, id)
 }
 
 async function removeTagOf(context: Context, { label, tag }: SnapshotRecord): Promise<void> {
   const { store, actor } = context
-  using _label = await lockLabel(store, label, lockOptions(context))
+  using lock = await lockLabelIfAny(store, label, lockOptions(context))
+  if (lock === undefined) return
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await recoverHead(store, label)
   const from = readTag(store, label, tag)

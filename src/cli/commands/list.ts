@@ -1,15 +1,19 @@
 import { shortId } from '../../names/commit-id.ts'
 import { parseLabel } from '../../names/label.ts'
 import { listAllLabels, listTags } from '../../repository/list.ts'
+import { look } from '../../repository/look.ts'
 import { formatBytes, formatCount, formatTable, formatTime } from '../format.ts'
 import { type Command, openContext } from '../invocation.ts'
 import type { Outcome } from '../invocation.ts'
 import type { Store } from '../../store/layout.ts'
 
 export const run: Command = async invocation => {
-  const { store } = await openContext(invocation)
+  const context = await openContext(invocation)
   const [label] = invocation.args
-  return label === undefined ? showLabels(store) : showTags(store, label)
+  // Else a commit that is removed and collected just now would be shown as missing.
+  return await look(context, [], () =>
+    label === undefined ? showLabels(context.store) : showTags(context.store, label),
+  )
 }
 
 function showLabels(store: Store): Outcome {

@@ -5,8 +5,8 @@ import { formatBytes, formatCount, formatTime } from '../format.ts'
 import { type Command, openContext } from '../invocation.ts'
 
 export const run: Command = async invocation => {
-  const { store } = await openContext(invocation)
-  const { metadata, tags } = showCommit(store, parseReference(invocation.args[0]))
+  const context = await openContext(invocation)
+  const { metadata, tags } = await showCommit(context, parseReference(invocation.args[0]))
   const { id, merkleRoot, timestamp, parent, files, bytes, imageDigest, message, author } = metadata
   const lines = [
     ['commit', id],
