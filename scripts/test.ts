@@ -30,6 +30,14 @@ if (files.length === 0) {
   console.error(`no test file matches ${words.join(' ')}`)
   process.exit(1)
 }
+/** Groups of the tests that run now: they are no part of ours, so whoever stops us has to stop them through us. */
+const running = new Set<number>()
+let isStopped = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => {
+    isStopped = true
+    for (const pid of running) killGroup(pid)
+  })
 const started = performance.now()
 const failed = (await runAll(files)).filter(({ ok }) => !ok)
 const seconds = ((performance.now() - started) / 1000).toFixed(0)
@@ -41,7 +49,7 @@ async function runAll(queue: string[]): Promise<Result[]> {
   const results: Result[] = []
   const waiting = [...queue]
   const work = async (): Promise<void> => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+    for (let file = waiting.shift(); file !== undefined && !isStopped; file = waiting.shift()) {
       const result = await runFile(file)
       results.push(result)
       console.log(`${result.ok ? 'ok    ' : 'FAILED'} ${result.seconds.toFixed(1).padStart(6)} s  ${file}`)
@@ -70,13 +78,16 @@ function runFile(file: string): Promise<Result> {
       },
     },
   )
+  const { pid = 0 } = child
+  running.add(pid)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (piece: Buffer) => (output += piece.toString()))
-  const alarm = setTimeout(() => killGroup(child.pid), LIMIT_MS)
+  const alarm = setTimeout(() => killGroup(pid), LIMIT_MS)
   return new Promise(resolve => {
     child.on('close', code => {
       clearTimeout(alarm)
-      killGroup(child.pid)
+      killGroup(pid)
+      running.delete(pid)
       removeScratch(scratch)
       resolve({ file, ok: code === 0, seconds: (performance.now() - begun) / 1000, output })
     })
@@ -89,9 +100,9 @@ function removeScratch(folder: string): void {
   fs.rmSync(folder, { recursive: true, force: true })
 }
 
-function killGroup(pid: number | undefined): void {
+function killGroup(pid: number): void {
   try {
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+    if (pid > 0) process.kill(-pid, 'SIGKILL')
   } catch {
     // nobody is left
   }

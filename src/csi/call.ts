@@ -10,6 +10,7 @@ import {
 import { toStratumError } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { ERROR_TABLE } from '../errors/table.ts'
+import { freeMemoryWhenQuiet } from '../host/memory.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type VolumeLocks, withVolume } from './volume-locks.ts'
@@ -124,6 +125,7 @@ async function serve(
     limits.end()
     gate.underWay--
     if (gate.underWay === 0) gate.idle?.()
+    freeMemoryWhenQuiet()
     metrics.rpcsInFlight.dec({ method })
     metrics.rpcSeconds.observe({ method, code: Status[code] }, (performance.now() - started) / 1000)
     logCall(context.log, { method, request: call.request, code, failure, milliseconds: performance.now() - started })
