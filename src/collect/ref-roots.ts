@@ -1,7 +1,7 @@
 import { StratumError } from '../errors/stratum-error.ts'
 import { readMark } from '../heads/pair.ts'
-import { listNames, readText, TEMPORARY_PREFIX } from '../host/files.ts'
-import { isDirectoryMode, statIfExists, statPath } from '../host/stat.ts'
+import { listNames, readTextIfExists, TEMPORARY_PREFIX } from '../host/files.ts'
+import { isDirectoryMode, statIfExists } from '../host/stat.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import { type Label, labelOfFolder } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
@@ -35,14 +35,17 @@ export function hasLabels(store: Store): boolean {
   return labelFolders(store).some(label => hasLabel(store, label))
 }
 
-/** A folder whose name is no label is read as if it were one: what is unknown is kept. */
+/**
+ * A folder whose name is no label is read as if it were one: what is unknown is kept. Labels and tags that are removed while we look are
+ * gone: who sweeps reads all this again when nobody else is in the store.
+ */
 function labelFolders(store: Store): Label[] {
   if (statIfExists(paths.refs(store)) === undefined)
     throw new StratumError('integrity', `${toUser(paths.refs(store))} is gone: without it every commit looks unused`, {
       hint: 'Bring it back from a backup. stratum fsck says what else is missing',
     })
   return listNames(paths.refs(store))
-    .filter(name => isDirectoryMode(statPath(`${paths.refs(store)}/${name}`).mode))
+    .filter(name => isDirectoryMode(statIfExists(`${paths.refs(store)}/${name}`)?.mode ?? 0))
     .map(name => labelOfFolder(name) ?? (name as Label))
     .sort()
 }
@@ -52,7 +55,8 @@ function tagsOf(store: Store, label: Label): Map<Tag, CommitId> {
   const tags = new Map<Tag, CommitId>()
   for (const name of listNames(paths.tags(store, label))) {
     if (name.startsWith(TEMPORARY_PREFIX)) continue
-    const id = readText(`${paths.tags(store, label)}/${name}`).trim()
+    const id = readTextIfExists(`${paths.tags(store, label)}/${name}`)?.trim()
+    if (id === undefined) continue
     if (!isCommitId(id)) throw new StratumError('integrity', `${label}:${toUser(name)} holds no commit id`)
     tags.set(name as Tag, id)
   }

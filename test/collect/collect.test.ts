@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import { test } from 'node:test'
 import { openBin } from '../../src/collect/bin.ts'
@@ -12,6 +14,7 @@ import { collectGarbage, explainKept, previewCollection } from '../../src/reposi
 import { tagCommit } from '../../src/repository/tag.ts'
 import { lockStore } from '../../src/store/locks.ts'
 import { createStaging } from '../../src/store/staging.ts'
+import { scaled } from '../support/scale.ts'
 import { content, createTestStore, listContents, fingerprints } from '../support/store.ts'
 
 test('what a removed tag alone kept goes to the trash, and nothing else', async () => {
@@ -31,6 +34,30 @@ test('what a removed tag alone kept goes to the trash, and nothing else', async 
     store.run(['gc', 'explain', first]).stdout.split('\n')[0],
     `commit ${first.slice(0, 12)} is in the trash`,
   )
+})
+
+/** Names a commit by one more tag, takes the tag away, makes a label's folder and takes it away, without end. */
+const COMING_AND_GOING = `
+import os, sys
+refs = sys.argv[1]
+while True:
+    for i in range(20): os.link(refs + '/app/tags/v1', refs + '/app/tags/t%d' % i)
+    for i in range(20): os.unlink(refs + '/app/tags/t%d' % i)
+    for i in range(20): os.mkdir(refs + '/label%d' % i)
+    for i in range(20): os.rmdir(refs + '/label%d' % i)
+`
+
+test('tags and labels that go while a collection looks at them keep nothing, and keep nobody from it', async () => {
+  const store = createTestStore()
+  await store.importFiles('app:v1', { a: content('stays') })
+  const others = spawn('python3', ['-c', COMING_AND_GOING, `${store.store.path}/refs`], { stdio: 'inherit' })
+  try {
+    for (let i = 0; i < scaled(500); i++) assert.deepEqual((await previewCollection(store)).commits, [])
+    assert.equal(others.exitCode, null)
+  } finally {
+    others.kill('SIGKILL')
+    await once(others, 'close')
+  }
 })
 
 test('the trash is emptied when its grace period is over, or at once', async () => {
