@@ -45,7 +45,10 @@ const KNOWN = [
 ]
 
 function checkNames(store: Store): Finding[] {
-  const isNoLabel = (name: string): boolean => !isDirectoryMode(statIfExists(`${paths.refs(store)}/${name}`)?.mode ?? 0)
+  const isNoLabel = (name: string): boolean => {
+    const stat = statIfExists(`${paths.refs(store)}/${name}`) // nothing if it was removed just now
+    return stat !== undefined && !isDirectoryMode(stat.mode)
+  }
   return [
     ...listNames(store.path)
       .filter(name => !KNOWN.includes(name))
