@@ -3,7 +3,7 @@ import os from 'node:os'
 import { isErrno } from '../errors/errno.ts'
 import { step } from './faults.ts'
 import { check, errorOf, libc } from './libc.ts'
-import { setModificationTimeAt } from './descriptors.ts'
+import { renameNew, setModificationTimeAt } from './descriptors.ts'
 import { randomHex } from './random.ts'
 import { nodePath } from '../names/text.ts'
 
@@ -70,13 +70,15 @@ interface WriteOptions {
   durable?: boolean | 'bytes'
   /** Done when the bytes are durable and before they are in place: what has to be durable before. */
   before?: () => void
+  /** EEXIST if the file is there. */
+  isNew?: boolean
 }
 
 /** Puts a whole file in the place of what is there, in one step: whoever reads finds the old bytes or the new ones. */
 export function replaceFile(
   path: string,
   content: string | Uint8Array,
-  { mode = 0o644, durable = true, before }: WriteOptions = {},
+  { mode = 0o644, durable = true, before, isNew = false }: WriteOptions = {},
 ): void {
   const temporary = `${parentOf(path)}/${TEMPORARY_PREFIX}${randomHex(6)}-${nameOf(path)}`
   step('create')
@@ -85,7 +87,8 @@ export function replaceFile(
     writeAll(descriptor, typeof content === 'string' ? Buffer.from(content) : content)
     if (durable !== false) syncDescriptor(descriptor)
     before?.()
-    rename(temporary, path)
+    if (isNew) renameNew(temporary, path)
+    else rename(temporary, path)
   } catch (error) {
     removeIfExists(temporary)
     throw error

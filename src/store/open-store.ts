@@ -5,13 +5,13 @@ import {
   listNames,
   makeDirectories,
   makeDirectory,
+  overwriteFile,
   readTextIfExists,
   replaceFile,
   syncDirectory,
   syncFileSystem,
   TEMPORARY_PREFIX,
 } from '../host/files.ts'
-import { statIfExists } from '../host/stat.ts'
 import { randomUuid } from '../host/random.ts'
 import { toUser } from '../names/text.ts'
 import { OBJECT_FOLDERS, paths, type Store } from './layout.ts'
@@ -36,10 +36,12 @@ interface OpenOptions {
 /** Opens the store at a path. @throws no-store, unsupported (a newer format), integrity (its settings are damaged) */
 export function openStore(root: string, { create = false }: OpenOptions = {}): Store {
   const path = root.replace(/\/+$/, '') || '/'
-  const text = readSettings(path)
-  if (text !== undefined) return storeOf(path, parseSettings(path, text))
+  const found = findStore(path)
+  if (found !== undefined) return found
   const names = listNames(path).filter(name => name !== 'lost+found')
   if (names.length > 0 && !isUnfinished(names)) {
+    const made = findStore(path) // somebody else may have been making it
+    if (made !== undefined) return made
     throw new StratumError('no-store', `${toUser(path)} is no store: it has no stratum.toml and is not empty`)
   }
   if (!create) {
@@ -48,6 +50,11 @@ export function openStore(root: string, { create = false }: OpenOptions = {}): S
     })
   }
   return createStore(path)
+}
+
+function findStore(path: string): Store | undefined {
+  const text = readSettings(path)
+  return text === undefined ? undefined : storeOf(path, parseSettings(path, text))
 }
 
 function readSettings(path: string): string | undefined {
@@ -70,19 +77,21 @@ function isUnfinished(names: string[]): boolean {
   )
 }
 
+/** Several may do this at once: nobody takes the place of what another made, and the store is that of whose settings are there first. */
 function createStore(path: string): Store {
   try {
     makeDirectories(path, 0o700)
     for (const folder of FOLDERS) makeDirectory(`${path}/${folder}`)
     for (const folder of OBJECT_FOLDERS) makeDirectory(`${path}/objects/${folder}`)
-    for (const file of ['gate', 'lock'])
-      if (statIfExists(`${path}/${file}`) === undefined) replaceFile(`${path}/${file}`, '')
+    for (const file of ['gate', 'lock']) overwriteFile(`${path}/${file}`, '')
     syncFileSystem(path)
     const settings = { format: FORMAT, id: randomUuid(), compatible: [], read_only_compatible: [], incompatible: [] }
-    replaceFile(paths.settings(path), `${stringify({ stratum: settings })}\n`)
+    replaceFile(paths.settings(path), `${stringify({ stratum: settings })}\n`, { isNew: true })
     syncDirectory(path)
     return { path, id: settings.id, readOnly: false }
   } catch (error) {
+    const made = isErrno(error, 'EEXIST') ? findStore(path) : undefined
+    if (made !== undefined) return made
     throw toStratumError(error, `making a store at ${toUser(path)}`)
   }
 }
