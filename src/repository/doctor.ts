@@ -9,7 +9,9 @@ import { randomHex } from '../host/random.ts'
 import { kernelRelease, mountForm } from '../mounts/layers.ts'
 import { nodePath, toUser } from '../names/text.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
+import type { Store } from '../store/layout.ts'
 import { openStore } from '../store/open-store.ts'
+import { createStaging, type Staging } from '../store/staging.ts'
 import { createEmptyCommit } from './empty-commit.ts'
 import { createHead } from '../heads/create-head.ts'
 import { createHeadMount } from '../heads/probe-superblock.ts'
@@ -38,9 +40,10 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
 /** Tries what a store at this place would need, on real files in a folder of its own beside it, which is removed again. */
 export async function examine(storePath: string): Promise<Finding[]> {
   const findings = [kernel(), privilege()]
-  const scratch = scratchFolder(storePath)
+  let opened: ReturnType<typeof openScratch> | undefined
   try {
-    makeDirectories(scratch, 0o700)
+    opened = openScratch(storePath)
+    const scratch = opened.path
     findings.push(
       fileSystem(scratch),
       leases(scratch),
@@ -58,16 +61,32 @@ export async function examine(storePath: string): Promise<Finding[]> {
       advice: `it must be writable: ${toUser(storePath)}`,
     })
   } finally {
-    if (exists(scratch)) removeTree(scratch)
+    opened?.discard()
   }
   return findings
 }
 
-/** Beside the store, or beside the first folder above it that exists: on the same file system. */
-function scratchFolder(storePath: string): string {
+/**
+ * A folder in the store's staging area, which nobody clears away while we live, or beside the first folder above it that exists: on the
+ * same file system.
+ */
+function openScratch(storePath: string): Pick<Staging, 'path' | 'discard'> {
+  const store = storeIfAny(storePath)
+  if (store !== undefined) return createStaging(store)
   let parent = storePath
   while (!exists(parent)) parent = parentOf(parent)
-  return path.posix.join(parent === storePath ? `${storePath}/staging` : parent, `.doctor-${randomHex(4)}`)
+  const scratch = path.posix.join(parent === storePath ? `${storePath}/staging` : parent, `.doctor-${randomHex(4)}`)
+  makeDirectories(scratch, 0o700)
+  return { path: scratch, discard: () => removeTree(scratch) }
+}
+
+function storeIfAny(storePath: string): Store | undefined {
+  try {
+    return openStore(storePath)
+  } catch (error) {
+    if (isStratumError(error)) return undefined
+    throw error
+  }
 }
 
 function kernel(): Finding {

@@ -107,17 +107,22 @@ export function countStaleStaging(store: Store): number {
   return listNames(paths.staging(store)).filter(name => isOwnerDead(`${paths.staging(store)}/${name}`)).length
 }
 
-/** Asked without changing anything. A folder without an owner file is being born, or is none of ours. */
+/**
+ * Asked without changing anything. In a folder that is not born yet nothing was written. One without an owner file that is empty is being
+ * removed just now; with something in it, it is what a power loss left, or none of ours.
+ */
 function isOwnerDead(path: string): boolean {
+  if (path.endsWith(UNBORN)) return false
   let owner: number
   try {
     owner = fs.openSync(nodePath(`${path}/${OWNER}`), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW)
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return !path.endsWith(UNBORN)
+    if (isErrno(error, 'ENOENT')) return listNames(path).length > 0
+    if (isErrno(error, 'ENOTDIR')) return true
     throw error
   }
   try {
-    return tryLock(owner, 'exclusive')
+    return tryLock(owner, 'exclusive') && isStillThere(path, owner)
   } finally {
     fs.closeSync(owner)
   }

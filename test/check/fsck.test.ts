@@ -326,7 +326,10 @@ const CASES: Readonly<Record<string, Case>> = {
     status: [0, 0, 0],
   },
   'staging of a dead command': {
-    plant: ({ root }) => fs.mkdirSync(`${root}/staging/dead`),
+    plant({ root }) {
+      fs.mkdirSync(`${root}/staging/dead`)
+      fs.writeFileSync(`${root}/staging/dead/owner`, '')
+    },
     finds: ['leftover'],
     status: [0, 0, 0],
     after: ({ root }) => assert.deepEqual(fs.readdirSync(`${root}/staging`), []),
