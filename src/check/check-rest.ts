@@ -9,13 +9,13 @@ import { missingFolder } from './check-objects.ts'
 import type { Finding, Repair } from './findings.ts'
 
 /** What does not belong to one commit, object or label: folders, foreign names, staging, records of mounts. */
-export function checkRest(store: Store): Finding[] {
+export async function checkRest(store: Store): Promise<Finding[]> {
   return [
     ...checkFolders(store),
     ...checkNames(store),
     ...checkPermissions(store),
     ...checkStaging(store),
-    ...checkRecords(),
+    ...(await checkRecords()),
   ]
 }
 
@@ -87,8 +87,8 @@ function checkStaging(store: Store): Finding[] {
 
 const MOUNTPOINTS_SHOWN = 3
 
-function checkRecords(): Finding[] {
-  const { stale, damagedLines } = inspectRecords()
+async function checkRecords(): Promise<Finding[]> {
+  const { stale, damagedLines } = await inspectRecords()
   const what = 'the records of mounts in /run/stratum'
   const repair = { do: 'tidy-records' } as const
   const findings: Finding[] = []

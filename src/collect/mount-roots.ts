@@ -14,8 +14,8 @@ const PREFIX = 'stratum:'
  * elsewhere, and such that are attached nowhere, keep their commits by the lease (`open-images.ts`). The records in /run/stratum only
  * say since when; a record alone keeps nothing, for the lease tells whether its mount lives. @throws integrity
  */
-export function mountRoots(store: Store): Root[] {
-  const { records, damagedLines } = inspectRecords()
+export async function mountRoots(store: Store): Promise<Root[]> {
+  const { records, damagedLines } = await inspectRecords()
   if (damagedLines > 0)
     throw new StratumError('integrity', `${damagedLines} lines of the records of mounts in /run/stratum are damaged`, {
       hint: 'stratum fsck --repair writes them anew from what is mounted',

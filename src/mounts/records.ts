@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { makeDirectories, readTextIfExists } from '../host/files.ts'
+import { isAlive } from '../host/lock-holders.ts'
 import { waitForLock } from '../host/locks.ts'
 import { type MountInfo, readMounts, readMountsOfAllNamespaces } from '../host/mountinfo.ts'
 import { randomHex } from '../host/random.ts'
@@ -50,6 +51,8 @@ export interface MountRecord {
 const FOLDER = '/run/stratum'
 const FOLDER_VARIABLE = 'STRATUM_RUN'
 const LOCK_LIMIT_MS = 5_000
+/** A mount follows its record within so long. */
+const MAKING_MS = 10_000
 /** With more lines than this per record that still counts, the file is written anew. */
 const COMPACT_FACTOR = 4
 /** Looked at once in so many lines: that reads all mounts. */
@@ -122,17 +125,39 @@ export interface RecordsState {
   readonly damagedLines: number
 }
 
-/** The records with what is wrong with them, for who must know that nothing was passed over. */
-export function inspectRecords(): RecordsState {
-  const lines = (readTextIfExists(stateFile()) ?? '').split('\n').filter(line => line !== '')
-  const records = readRecords()
+/**
+ * The records with what is wrong with them, for who must know that nothing was passed over. What looks damaged is read again while nobody
+ * writes: a line that is being written can be seen in part.
+ */
+export async function inspectRecords(): Promise<RecordsState> {
+  const state = inspect()
+  if (state.damagedLines === 0) return state
+  const file = fs.openSync(stateFile(), 'r')
+  try {
+    await waitForLock(file, 'shared', LOCK_LIMIT_MS)
+    return inspect()
+  } finally {
+    fs.closeSync(file)
+  }
+}
+
+/** Mounts are made after their records and go before them: stale is only what is recorded before and after the mounts were read. */
+function inspect(): RecordsState {
+  const before = new Set(readRecords().map(({ key }) => key))
   const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
   for (const { mounts } of readMountsOfAllNamespaces()) for (const { mountpoint } of mounts) mounted.add(mountpoint)
+  const lines = (readTextIfExists(stateFile()) ?? '').split('\n').filter(line => line !== '')
+  const records = readRecords()
   return {
     records,
-    stale: records.filter(({ mountpoint }) => !mounted.has(mountpoint)),
+    stale: records.filter(record => before.has(record.key) && !mounted.has(record.mountpoint) && !isBeingMade(record)),
     damagedLines: lines.filter(line => parseRecord(line) === undefined).length,
   }
+}
+
+/** Its maker lives and wrote it just now: the mount may still come. */
+function isBeingMade({ pid, time }: MountRecord): boolean {
+  return Date.now() - Date.parse(time) < MAKING_MS && isAlive(pid)
 }
 
 /** Writes the state file anew without what is stale or damaged. */
@@ -140,7 +165,7 @@ export async function tidyRecords(): Promise<void> {
   const file = fs.openSync(stateFile(), 'a', 0o600)
   try {
     if (!(await waitForLock(file, 'exclusive', LOCK_LIMIT_MS))) return
-    const { records, stale } = inspectRecords()
+    const { records, stale } = inspect()
     writeRecords(records.filter(record => !stale.includes(record)))
   } finally {
     fs.closeSync(file)
@@ -155,7 +180,7 @@ function compact(): void {
   const lines = (readTextIfExists(stateFile())?.split('\n').length ?? 1) - 1
   if (lines % COMPACT_LINES !== 0) return
   const mounted = new Set(readMounts().map(({ mountpoint }) => mountpoint))
-  const live = readRecords().filter(({ mountpoint }) => mounted.has(mountpoint))
+  const live = readRecords().filter(record => mounted.has(record.mountpoint) || isBeingMade(record))
   if (lines >= live.length * COMPACT_FACTOR) writeRecords(live)
 }
 

@@ -110,7 +110,7 @@ async function checkContent(
   const expected = createExpectedObjects()
   const ids = listCommits(store)
   const onCommit = (): void => onProgress?.({ stage: 'checking images', files: expected.table.size, bytes: 0 })
-  const findings = [...checkRest(store), ...(await checkCommits(store, ids, expected, { signal, onCommit }))]
+  const findings = [...(await checkRest(store)), ...(await checkCommits(store, ids, expected, { signal, onCommit }))]
   for (const { repair: plan } of labelFindings)
     if (plan?.do === 'restore-commit') checkTrashedCommit(plan.id, plan.from, expected)
   const unused = createExpectedObjects()

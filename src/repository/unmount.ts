@@ -67,7 +67,7 @@ async function findOrTidy(store: Store, target: string): Promise<Mounted[]> {
   try {
     return findTarget(store, target)
   } catch (error) {
-    if (inspectRecords().stale.length > 0) await tidyRecords()
+    if ((await inspectRecords()).stale.length > 0) await tidyRecords()
     throw error
   }
 }

@@ -76,7 +76,7 @@ test('a mount that was killed between its record and the kernel is no mount', as
   }
   assert.deepEqual(await mountpoints(lab), [lab.head])
   assert.equal((await runCli(lab, ['unmount', 'app'])).status, 0)
-  const { records } = inspectRecords()
+  const { records } = await inspectRecords()
   assert.deepEqual(
     records.filter(({ mountpoint }) => mountpoint === lab.head),
     [],
