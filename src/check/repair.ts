@@ -45,6 +45,7 @@ export async function repair(tools: RepairTools, finding: Finding, plan: Repair)
   if ('label' in plan) return repairLabel(tools, finding, plan)
   switch (plan.do) {
     case 'restore-object':
+      if (checkFile(paths.object(store, plan.digest), plan.digest) === undefined) break
       restore(tools, finding, paths.object(store, plan.digest), plan.from)
       break
     case 'quarantine-object':

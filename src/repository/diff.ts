@@ -1,5 +1,6 @@
 import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
+import type { HeadRecord } from '../refs/head-file.ts'
 import { requireLabel } from '../refs/resolve.ts'
 import { isDirectory } from '../tree/append.ts'
 import { type Difference, eachDifference } from '../tree/diff.ts'
@@ -39,9 +40,15 @@ export async function diffTrees(context: Context, a: Reference, b: Reference | u
   })
 }
 
-/** What HEAD changed since its last commit. The caller holds the store's shared lock. @throws not-found, integrity */
-export async function diffHead({ store, signal }: Context, label: Label): Promise<DiffResult> {
-  const { base, lastCommit } = requireHead(store, label)
+/**
+ * What HEAD changed since its last commit, which is that of `head`: a commit that does not fold it may move it meanwhile. The caller holds
+ * the store's shared lock. @throws not-found, integrity
+ */
+export async function diffHead(
+  { store, signal }: Context,
+  label: Label,
+  { base, lastCommit }: HeadRecord = requireHead(store, label),
+): Promise<DiffResult> {
   const now = await viewHead(store, label, signal)
   // The parent's image is at hand already where HEAD's last commit is its base: then only what changed is looked at.
   const before =

@@ -1,7 +1,9 @@
 import { recoverHead } from '../heads/recover-head.ts'
+import { statIfExists } from '../host/stat.ts'
 import type { Label } from '../names/label.ts'
 import type { Reference } from '../names/reference.ts'
 import { type HeadRecord, readHead } from '../refs/head-file.ts'
+import { paths, type Store } from '../store/layout.ts'
 import { lockLabel, lockStore } from '../store/locks.ts'
 import { type Context, lockOptions } from './context.ts'
 
@@ -27,10 +29,10 @@ async function lookWhileItHolds<T>(
 ): Promise<{ readonly seen: T } | undefined> {
   const { store } = context
   using _store = await lockStore(store, 'shared', lockOptions(context))
-  const before = labels.map(label => readHead(store, label))
-  const holds = (): boolean => labels.every((label, i) => isSameHead(before[i], readHead(store, label)))
+  const before = labels.map(label => headNow(store, label))
+  const holds = (): boolean => labels.every((label, i) => isSameHead(before[i], headNow(store, label)))
   // A store that can only be read is as it was left: nobody goes on with anything.
-  if (!store.readOnly && before.some(head => head?.state.kind === 'folding')) return undefined
+  if (!store.readOnly && before.some(({ head }) => head?.state.kind === 'folding')) return undefined
   try {
     const seen = await see()
     return holds() ? { seen } : undefined
@@ -40,7 +42,18 @@ async function lookWhileItHolds<T>(
   }
 }
 
-function isSameHead(a: HeadRecord | undefined, b: HeadRecord | undefined): boolean {
+interface HeadNow {
+  readonly head: HeadRecord | undefined
+  /** Of its upperdir: a HEAD that was removed and made again begins with the same generation. */
+  readonly inode: bigint | undefined
+}
+
+function headNow(store: Store, label: Label): HeadNow {
+  return { head: readHead(store, label), inode: statIfExists(paths.upper(store, label))?.inode }
+}
+
+function isSameHead({ head: a, inode }: HeadNow, { head: b, inode: inodeNow }: HeadNow): boolean {
+  if (inode !== inodeNow) return false
   return a?.generation === b?.generation && a?.base === b?.base && a?.state.kind === b?.state.kind
 }
 
@@ -49,6 +62,6 @@ async function lookLocked<T>(context: Context, labels: readonly Label[], see: ()
   using locks = new DisposableStack()
   for (const label of labels) locks.use(await lockLabel(store, label, lockOptions(context)))
   locks.use(await lockStore(store, 'shared', lockOptions(context)))
-  for (const label of labels) await recoverHead(store, label)
+  if (!store.readOnly) for (const label of labels) await recoverHead(store, label)
   return await see()
 }

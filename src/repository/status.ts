@@ -48,7 +48,7 @@ export async function readStatus(context: Context, reference: Reference): Promis
 async function headStatus(context: Context, label: Label): Promise<HeadStatus> {
   const { store } = context
   const head = requireHead(store, label)
-  const { differences, summary } = await diffHead(context, label)
+  const { differences, summary } = await diffHead(context, label, head)
   return {
     kind: 'head',
     label,

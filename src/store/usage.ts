@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
-import { isDirectoryMode, statIfExists } from '../host/stat.ts'
+import { isDirectoryMode, type Stat, statPath } from '../host/stat.ts'
 import { nodePath } from '../names/text.ts'
 
 export interface DiskUsage {
@@ -10,13 +10,13 @@ export interface DiskUsage {
   bytes: number
 }
 
-/** What a file, or everything in a folder, takes. Things that vanish meanwhile count for nothing. */
+/** What a file, or everything in a folder, takes. Things that vanish meanwhile, or become something else, count for nothing. */
 export function diskUsage(path: string): DiskUsage {
   const usage: DiskUsage = { files: 0, bytes: 0 }
   const seen = new Set<bigint>()
   const pending = [path]
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const stat = statIfExists(at)
+    const stat = statIfThere(at)
     if (stat === undefined) continue
     const isDirectory = isDirectoryMode(stat.mode)
     if (isDirectory) for (const name of namesIn(at)) pending.push(`${at}/${name}`)
@@ -29,10 +29,18 @@ export function diskUsage(path: string): DiskUsage {
 }
 
 function namesIn(path: string): string[] {
+  return unlessGone(() => fs.readdirSync(nodePath(path), 'latin1')) ?? []
+}
+
+function statIfThere(path: string): Stat | undefined {
+  return unlessGone(() => statPath(path))
+}
+
+function unlessGone<T>(look: () => T): T | undefined {
   try {
-    return fs.readdirSync(nodePath(path), 'latin1')
+    return look()
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return []
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
 }
