@@ -51,7 +51,10 @@ async function removeHeadOf(context: Context, record: VolumeRecord): Promise<boo
   const { store } = context
   const { label, onDelete } = record
   using lock = await lockLabelIfAny(store, label, lockOptions(context))
-  if (lock === undefined) return false
+  if (lock === undefined) {
+    writeVolume(store, { ...record, state: 'deleting' }) // who is about to make its HEAD finds that out
+    return false
+  }
   using _store = await lockStore(store, 'shared', lockOptions(context))
   await prepareHeadRemoval(store, label)
   const tags = readTags(store, label)

@@ -56,7 +56,6 @@ export async function claim(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const { server, store, nodeName, log } = context
-  const wasHeld = isHeld(store, label)
   const namespaceUid =
     name.namespace === context.home ? undefined : await requireNamespace(context, name.namespace, signal)
   for (let tries = 1; ; tries++) {
@@ -73,8 +72,9 @@ export async function claim(
         await patchStatus(server, STRATUM_LABELS, object, status, { signal })
         log.info({ label }, 'holder')
       }
-      if (!wasHeld) writeHolder(store, { label, state: 'held', since: timestamp(Date.now()) })
-      return !wasHeld
+      if (isHeld(store, label)) return false
+      writeHolder(store, { label, state: 'held', since: timestamp(Date.now()) })
+      return true
     } catch (error) {
       if (!isConflict(error) || tries >= TRIES_MAX) throw error
       await sleep(RETRY_MS * tries, undefined, { signal })
@@ -86,8 +86,9 @@ export async function claim(
 export async function giveBack({ server, store, home }: NodeContext, label: Label): Promise<void> {
   const name = labelName(label, home)
   const object = name === undefined ? undefined : await getObject(server, STRATUM_LABELS, name)
+  if (isHeld(store, label)) return // it was taken again meanwhile
   if (object?.status?.holder?.storeId === store.id) await patchStatus(server, STRATUM_LABELS, object, { holder: null })
-  forgetHolder(store, label)
+  if (!isHeld(store, label)) forgetHolder(store, label)
 }
 
 /** The StratumLabel of a label; made if it is missing. */

@@ -193,17 +193,20 @@ async function noticeRelease(
 ): Promise<StratumLabel> {
   const { server, store, home, log } = context
   const name = labelName(label, home)
-  const holder = object.status?.holder ?? undefined
-  if (name === undefined || !isHeld(store, label) || holder?.storeId === store.id) return object
+  if (name === undefined || !isHeld(store, label) || object.status?.holder?.storeId === store.id) return object
+  // It may have been taken since the object was read. What is held was so on the API server first: that has the last word now.
+  const now = (await getObject(server, STRATUM_LABELS, name, { signal })) ?? object
+  const holder = now.status?.holder ?? undefined
+  if (holder?.storeId === store.id) return now
   const isMounted = headMounts(store, label).length > 0
   if (isMounted && holder === undefined) {
     await claim(context, label, name, signal)
-    return (await getObject(server, STRATUM_LABELS, name, { signal })) ?? object
+    return (await getObject(server, STRATUM_LABELS, name, { signal })) ?? now
   }
   if (isMounted) log.error({ label, holder: holder?.nodeName }, 'HEAD is mounted here and belongs to another node')
   else log.warn({ label, holder: holder?.nodeName }, 'HEAD was released')
   forgetHolder(store, label)
-  return object
+  return now
 }
 
 /** Removes the tags of requests that were deleted while this node did not answer. */

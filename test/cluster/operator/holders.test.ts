@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseLabel } from '../../../src/names/label.ts'
 import { getObject, patchObject } from '../../../src/kube/client/objects.ts'
 import { NAMESPACES } from '../../../src/kube/resources/core.ts'
@@ -50,6 +51,24 @@ test('who holds it takes it again, and gives it back', async () => {
   assert.equal(await holderOf('again'), undefined)
   await two.cluster.holders.take(mine, soon())
   assert.equal(await holderOf('again'), 'node-2')
+})
+
+test('a HEAD that is taken while its StratumLabel is brought in line stays held', async () => {
+  const node = await startNode(api, 'node-1', createTestStore())
+  await node.stop()
+  await using running = node.cluster.start(node.volumes)
+  await running.synced
+  await node.store.importFiles('team-a/looked-at:v1', { 'a.txt': 'a' })
+  const mine = parseLabel('team-a/looked-at')
+  for (let round = 0; round < 40; round++) {
+    running.labelChanged(mine)
+    await sleep(round % 10)
+    await node.cluster.holders.take(mine, soon())
+    await sleep(40)
+    assert.ok(isHeld(node.store.store, mine), `round ${round}`)
+    assert.equal(await holderOf('looked-at'), 'node-1')
+    await node.cluster.holders.release(mine)
+  }
 })
 
 test('another store of the same node does not get the HEAD of the first', async () => {
