@@ -100,6 +100,16 @@ export function dropCaches(): void {
   fs.writeFileSync('/proc/sys/vm/drop_caches', '3')
 }
 
+/**
+ * Has every file of a tree in memory, and nothing else, whoever was there before: borg drops what it has read from the caches, so that
+ * who came after it started cold; and ext4 looks at every inode in its caches that was deleted in the last minutes before it takes another.
+ */
+export function warmCaches(tree: string): void {
+  dropCaches()
+  const { status, stderr } = spawnSync('sh', ['-c', 'find "$1" -type f -print0 | xargs -0 cat > /dev/null', 'sh', tree])
+  if (status !== 0) throw new Error(`reading ${tree}: ${stderr.toString()}`)
+}
+
 /** Bytes that a directory takes on disk. */
 export function diskBytes(path: string): number {
   const { stdout } = spawnSync('du', ['-s', '--block-size=1', path], { encoding: 'utf8' })

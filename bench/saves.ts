@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { type Bench, inTurn } from './context.ts'
 import { changeOnePercent } from './data.ts'
-import { collectSamples, diskBytes, dropCaches, run, type Samples } from './measure.ts'
+import { collectSamples, diskBytes, dropCaches, run, warmCaches, type Samples } from './measure.ts'
 import { type Peer, requireStored } from './peers.ts'
 import { type Bar, type Findings, OURS, ratioBar, type Row, times } from './report.ts'
 
@@ -10,6 +10,8 @@ import { type Bar, type Findings, OURS, ratioBar, type Row, times } from './repo
 const COLD_ONLY = ['tar+zstd', 'mkcomposefs']
 
 type Caches = 'cold' | 'warm'
+
+const prepare: Readonly<Record<Caches, (source: string) => void>> = { cold: dropCaches, warm: warmCaches }
 
 /**
  * First save of a directory, and save again with one in a hundred files changed, by every tool; with cold caches and with warm ones. What
@@ -46,13 +48,13 @@ interface Kind {
 function saveAll(bench: Bench, round: number, { caches, first, again }: Kind, bytes: Map<string, number>): void {
   const { folder, peers, tree } = bench
   bench.say(`saving, ${caches}, round ${round + 1} of ${bench.rounds}`)
-  const source = `${folder}/source` // which a copy leaves in the caches
+  const source = `${folder}/source`
   execFileSync('cp', ['-a', tree, source])
   execFileSync('sync')
   const order = inTurn(caches === 'cold' ? peers : peers.filter(({ name }) => !COLD_ONLY.includes(name)), round)
   for (const peer of order) {
     peer.init(storeOf(bench, peer))
-    if (caches === 'cold') dropCaches()
+    prepare[caches](source)
     const saved = run(peer.save(storeOf(bench, peer), source, 'v1'), folder)
     bench.say(`  ${peer.name}: ${saved.seconds.toFixed(1)} s`)
     first.add(peer.name, saved)
@@ -60,7 +62,7 @@ function saveAll(bench: Bench, round: number, { caches, first, again }: Kind, by
   const [sample] = changeOnePercent(source, round + 1)
   for (const peer of order) {
     const store = storeOf(bench, peer)
-    if (caches === 'cold') dropCaches()
+    prepare[caches](source)
     again.add(peer.name, run(peer.save(store, source, 'v2'), folder))
     if (round === 0) requireStored(peer, store, source, { tag: 'v2', sample })
     bytes.set(peer.name, diskBytes(store))

@@ -29,8 +29,10 @@ test('who looks at a HEAD that is committed and folded meanwhile sees no state t
   let looks = 0
   reader.stdout.on('data', (dots: Buffer) => (looks += dots.length))
   const closed = once(reader, 'close')
+  t.after(() => reader.kill())
   let folds = 0
   for (let round = 1; (looks < LOOKS || folds < LOOKS) && reader.exitCode === null; round++) {
+    assert.ok(round < LOOKS * 50, `${looks} looks and ${folds} folds only`)
     fs.writeFileSync(path.join(lab.head, 'number.new'), `${round}`.padStart(3000))
     fs.renameSync(path.join(lab.head, 'number.new'), path.join(lab.head, 'number'))
     const { remounted } = await lab.commit()
