@@ -9,7 +9,7 @@ import { toUser } from '../names/text.ts'
 import { readHead } from '../refs/head-file.ts'
 import { lastLogEntry } from '../refs/log.ts'
 import { HEAD_REF, tagRef } from '../refs/move-refs.ts'
-import { hasLabel } from '../refs/tags.ts'
+import { hasLabel, readListed } from '../refs/tags.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Root } from './root.ts'
 
@@ -52,15 +52,15 @@ function labelFolders(store: Store): Label[] {
 
 /** Every file among the tags, whatever its name is, but for those that were being written when a command was killed. */
 function tagsOf(store: Store, label: Label): Map<Tag, CommitId> {
-  const tags = new Map<Tag, CommitId>()
-  for (const name of listNames(paths.tags(store, label))) {
-    if (name.startsWith(TEMPORARY_PREFIX)) continue
-    const id = readTextIfExists(`${paths.tags(store, label)}/${name}`)?.trim()
-    if (id === undefined) continue
-    if (!isCommitId(id)) throw new StratumError('integrity', `${label}:${toUser(name)} holds no commit id`)
-    tags.set(name as Tag, id)
-  }
-  return tags
+  const folder = paths.tags(store, label)
+  return readListed(
+    () => listNames(folder).filter(name => !name.startsWith(TEMPORARY_PREFIX)) as Tag[],
+    name => {
+      const id = readTextIfExists(`${folder}/${name}`)?.trim()
+      if (id === undefined || isCommitId(id)) return id
+      throw new StratumError('integrity', `${label}:${toUser(name)} holds no commit id`)
+    },
+  )
 }
 
 function headCommits(store: Store, label: Label): { commit: CommitId; what: string }[] {

@@ -26,13 +26,31 @@ export function readTag(store: Store, label: Label, tag: Tag): CommitId | undefi
 
 /** Every tag of a label with its commit, by name. */
 export function readTags(store: Store, label: Label): Map<Tag, CommitId> {
-  const tags = new Map<Tag, CommitId>()
-  for (const name of listNames(paths.tags(store, label)).sort()) {
-    if (!isTag(name)) continue
-    const id = readTag(store, label, name)
-    if (id !== undefined) tags.set(name, id)
+  return readListed(
+    () => listNames(paths.tags(store, label)).filter(isTag).sort(),
+    tag => readTag(store, label, tag),
+  )
+}
+
+const LISTINGS_MAX = 100
+
+/**
+ * What there is under each name of a list. A tag that is renamed has its new name before it loses the old one: where one of the list is
+ * gone when its turn comes, the names are listed again, or a look could miss both.
+ */
+export function readListed<Name, Value>(
+  list: () => readonly Name[],
+  read: (name: Name) => Value | undefined,
+): Map<Name, Value> {
+  for (let listings = 1; ; listings++) {
+    const found = new Map<Name, Value>()
+    const names = list()
+    for (const name of names) {
+      const value = read(name)
+      if (value !== undefined) found.set(name, value)
+    }
+    if (found.size === names.length || listings === LISTINGS_MAX) return found
   }
-  return tags
 }
 
 /** Points a tag at a commit, or takes it away. Only `move-refs.ts` calls this: a move has to stand in the log first. */
