@@ -1,16 +1,18 @@
 import fs from 'node:fs'
+import { isErrno } from '../errors/errno.ts'
 import { StratumError } from '../errors/stratum-error.ts'
 import { readCommit } from '../commits/commit-store.ts'
 import type { CommitMetadata } from '../commits/metadata.ts'
 import { close, openDirectory, openDirectoryBeneath, openFileAt } from '../host/descriptors.ts'
-import { exists, nameOf, parentOf } from '../host/files.ts'
-import { verityOf } from '../hashes/verity.ts'
+import { exists, listNames, nameOf, parentOf } from '../host/files.ts'
+import { createVerityHasher, type Digest, verityOf } from '../hashes/verity.ts'
+import type { Label } from '../names/label.ts'
 import { formatReference, type Reference } from '../names/reference.ts'
 import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
 import { resolveCommit } from '../refs/resolve.ts'
 import { readTags } from '../refs/tags.ts'
-import { paths } from '../store/layout.ts'
+import { paths, type Store } from '../store/layout.ts'
 import { isDirectory } from '../tree/append.ts'
 import { childrenOf, entryOfView, type View } from '../tree/diff.ts'
 import type { Entry } from '../tree/entry.ts'
@@ -95,12 +97,51 @@ async function openFileOf(
   if (digest === undefined) return Buffer.from(data, 'latin1')
   const object = paths.object(store, digest)
   const isStored = reference.kind === 'name' || exists(object)
-  const file = openBeneath(
-    isStored ? parentOf(object) : paths.upper(store, reference.label),
-    isStored ? nameOf(object) : at,
-  )
+  const file = isStored
+    ? openBeneath(parentOf(object), nameOf(object))
+    : openInHead(store, reference.label, at, { digest, size })
   files.defer(() => close(file))
   return { file, size, digest: isStored ? digest : undefined }
+}
+
+/** @throws not-found where it was removed since HEAD was looked at */
+function openInHead(store: Store, label: Label, path: string, content: { digest: Digest; size: number }): number {
+  const file =
+    openUnless(['ENOENT', 'ENOTDIR', 'ELOOP'], paths.upper(store, label), path) ??
+    findInIndex(`${paths.work(store, label)}/index`, content)
+  if (file !== undefined) return file
+  throw new StratumError('not-found', `${toUser(path)} in ${label} was removed or replaced just now`)
+}
+
+function openUnless(codes: readonly string[], top: string, path: string): number | undefined {
+  try {
+    return openBeneath(top, path)
+  } catch (error) {
+    if (isErrno(error, ...codes)) return undefined
+    throw error
+  }
+}
+
+/** What was written through one name of a hard link of the base is, for the other names, only where overlayfs keeps its inodes. */
+function findInIndex(folder: string, { digest, size }: { digest: Digest; size: number }): number | undefined {
+  for (const name of listNames(folder).filter(name => !name.startsWith('#'))) {
+    const file = openUnless(['ENOENT', 'ELOOP', 'ENXIO'], folder, name) // gone by now, a symlink, a socket
+    if (file === undefined) continue
+    const stat = fs.fstatSync(file)
+    if (stat.isFile() && stat.size === size && verityOfFile(file) === digest) return file
+    close(file)
+  }
+  return undefined
+}
+
+function verityOfFile(file: number): Digest {
+  const hasher = createVerityHasher()
+  const piece = Buffer.allocUnsafe(PIECE_BYTES)
+  for (let position = 0, length = 1; length > 0; position += length) {
+    length = fs.readSync(file, piece, 0, piece.length, position)
+    hasher.update(piece.subarray(0, length))
+  }
+  return hasher.digest()
 }
 
 /** Whoever writes to HEAD may put a symlink into the way at any time: none is followed. */

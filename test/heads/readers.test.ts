@@ -88,3 +88,26 @@ test('a file of HEAD that is cut off while it is read ends there', async () => {
   }
   assert.equal(bytes, 3 << 19)
 })
+
+test('what was written through one name of a hard link is read through the others, wherever they are', async () => {
+  const lab = await createLab(FILES)
+  const links = path.join(lab.folder, 'links')
+  fs.mkdirSync(path.join(links, 'there'), { recursive: true })
+  fs.writeFileSync(path.join(links, 'here'), 'x'.repeat(9000))
+  fs.linkSync(path.join(links, 'here'), path.join(links, 'there/too'))
+  fs.symlinkSync('here', path.join(links, 'symlink'))
+  fs.linkSync(path.join(links, 'symlink'), path.join(links, 'same'))
+  assert.equal((await runCli(lab, ['import', links, '--label', 'links'])).status, 0)
+  const mountpoint = path.join(lab.folder, 'links-mount')
+  assert.equal((await runCli(lab, ['mount', 'links', mountpoint])).status, 0)
+  fs.lchownSync(path.join(mountpoint, 'symlink'), 7, 7) // stands beside it where overlayfs keeps inodes
+  fs.appendFileSync(path.join(mountpoint, 'here'), 'and more')
+  const read = async (name: string): Promise<string> => {
+    const pieces: Uint8Array[] = []
+    for await (const piece of readFileOf(lab.context, parseReference('links'), name)) pieces.push(piece)
+    return Buffer.concat(pieces).toString('latin1')
+  }
+  for (const name of ['here', 'there/too']) assert.equal(await read(name), `${'x'.repeat(9000)}and more`)
+  fs.renameSync(path.join(mountpoint, 'there'), path.join(mountpoint, 'elsewhere'))
+  assert.equal(await read('elsewhere/too'), `${'x'.repeat(9000)}and more`)
+})
