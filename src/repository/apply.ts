@@ -121,7 +121,7 @@ function requireOwnMountpoint(store: Store, label: Label, mountpoint: string): v
 
 async function mountAnew({ context: { store }, request: { mountpoint, reference } }: Applying): Promise<void> {
   const head = await recoverHead(store, reference.label)
-  prepareMountpoint(mountpoint)
+  using _place = prepareMountpoint(mountpoint)
   if (head !== undefined) await mountHead(store, reference.label, head, mountpoint)
 }
 

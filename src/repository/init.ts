@@ -40,7 +40,7 @@ export async function initLabel(context: Context, { label, mountpoint }: InitReq
   const isBegun =
     isUntouched(store, label, ({ operation }) => operation === 'init') && readTags(store, label).size === 0
   if (!isBegun) requireNewLabel(store, label)
-  prepareMountpoint(mountpoint)
+  using _place = prepareMountpoint(mountpoint)
   clearStaleStaging(store)
   const begun = isBegun ? await recoverHead(store, label) : undefined
   const commit = begun?.base ?? (await createEmptyCommit(store))

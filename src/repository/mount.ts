@@ -5,8 +5,9 @@ import { StratumError } from '../errors/stratum-error.ts'
 import { CopiedHeadError, mountHead, type MountHeadOptions } from '../heads/mount-head.ts'
 import type { RefreshedHead } from '../heads/refresh-copied.ts'
 import { recoverHead } from '../heads/recover-head.ts'
-import { close } from '../host/descriptors.ts'
+import { close, openDirectory } from '../host/descriptors.ts'
 import { listNames, makeDirectories, removeEmptyDirectory } from '../host/files.ts'
+import { tryLock } from '../host/locks.ts'
 import { attachMount } from '../host/mount-api.ts'
 import { readMounts } from '../host/mountinfo.ts'
 import { createLayeredMount, type Layers } from '../mounts/layers.ts'
@@ -57,7 +58,7 @@ export async function mountReference(context: Context, request: MountRequest): P
   if (opensHead) return await mountWritable(context, request, head)
   const { id, tag } = resolveCommit(store, request.reference)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, `${labelFolder(label)}:${tag ?? id}`)
-  prepareMountpoint(mountpoint)
+  using _place = prepareMountpoint(mountpoint)
   await mountCommit(store, { label, id, tag, mountpoint, allowSuidAndDevices: request.allowSuidAndDevices })
   return { label, commit: id, tag, mountpoint, writable: false }
 }
@@ -72,7 +73,7 @@ async function mountWritable(
   const head = existing ?? (await createFirstHead(store, label))
   if (request.reference.kind === 'name') requireLatestIsHead(store, label, head)
   const mountpoint = request.mountpoint ?? defaultMountpoint(request.uid, labelFolder(label))
-  prepareMountpoint(mountpoint)
+  using _place = prepareMountpoint(mountpoint)
   const { readOnly, allowSuidAndDevices } = request
   const refreshed = await mountOrRefresh(context, { label, mountpoint, readOnly, allowSuidAndDevices }, head)
   return {
@@ -197,8 +198,40 @@ export function defaultMountpoint(uid: number, name: string): string {
   return `${process.env.STRATUM_RUN_USER ?? '/run/user'}/${uid}/stratum/${name}`
 }
 
-/** An empty directory, made if it is missing. @throws in-use (a mount, files), usage (no directory) */
-export function prepareMountpoint(mountpoint: string): void {
+/**
+ * An empty directory, made if it is missing; until it is let go, no other command of ours mounts anything there.
+ * @throws in-use (a mount, files, another command), usage (no directory)
+ */
+export function prepareMountpoint(mountpoint: string): Disposable {
+  try {
+    const stat = fs.statSync(nodePath(mountpoint), { throwIfNoEntry: false })
+    if (stat === undefined) makeDirectories(mountpoint)
+    else if (!stat.isDirectory()) throw new StratumError('usage', `${toUser(mountpoint)} is not a directory`)
+    const directory = openDirectory(mountpoint)
+    const place = { [Symbol.dispose]: () => close(directory) }
+    using undo = new DisposableStack()
+    undo.use(place)
+    requireFree(mountpoint, isLockedByOther(directory))
+    undo.move()
+    return place
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR'))
+      throw new StratumError('usage', `${toUser(mountpoint)} is below something that is no directory`)
+    throw toStratumError(error, `using ${toUser(mountpoint)} as a mountpoint`)
+  }
+}
+
+/** Some file systems have no locks for directories: there the mounts that are seen have to do. */
+function isLockedByOther(directory: number): boolean {
+  try {
+    return !tryLock(directory, 'exclusive')
+  } catch {
+    return false
+  }
+}
+
+/** To be asked when nobody else of us can mount there any more. @throws in-use */
+function requireFree(mountpoint: string, isLocked: boolean): void {
   const occupied = readMounts().findLast(mount => mount.mountpoint === mountpoint)
   if (occupied !== undefined) {
     throw new StratumError(
@@ -209,19 +242,14 @@ export function prepareMountpoint(mountpoint: string): void {
       },
     )
   }
-  try {
-    const stat = fs.statSync(nodePath(mountpoint), { throwIfNoEntry: false })
-    if (stat === undefined) return makeDirectories(mountpoint)
-    if (!stat.isDirectory()) throw new StratumError('usage', `${toUser(mountpoint)} is not a directory`)
-    if (listNames(mountpoint).length > 0)
-      throw new StratumError('in-use', `${toUser(mountpoint)} is not empty: what is in it would be hidden`, {
-        hint: 'Take an empty directory',
-      })
-  } catch (error) {
-    if (isErrno(error, 'ENOTDIR'))
-      throw new StratumError('usage', `${toUser(mountpoint)} is below something that is no directory`)
-    throw toStratumError(error, `using ${toUser(mountpoint)} as a mountpoint`)
-  }
+  if (isLocked)
+    throw new StratumError('in-use', `another command is about to mount something at ${toUser(mountpoint)}`, {
+      hint: 'Take another directory',
+    })
+  if (listNames(mountpoint).length > 0)
+    throw new StratumError('in-use', `${toUser(mountpoint)} is not empty: what is in it would be hidden`, {
+      hint: 'Take an empty directory',
+    })
 }
 
 /** The mountpoints that Stratum makes by itself go with their mount. */
