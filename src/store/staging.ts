@@ -3,7 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
-import { statDescriptor, statIfExists } from '../host/stat.ts'
+import { isDirectoryMode, statDescriptor, statIfExists } from '../host/stat.ts'
 import { randomHex } from '../host/random.ts'
 import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
@@ -92,7 +92,8 @@ export function clearStaleStaging(store: Store): number {
 
 function removeIfDead(path: string): boolean {
   const owner = openOwner(path, openFileAt)
-  if (owner === undefined) return removeEmptyDirectory(path) || removeOrphan(path)
+  if (owner === undefined)
+    return isDirectory(path) ? removeEmptyDirectory(path) || removeOrphan(path) : removeIfExists(path)
   try {
     if (!tryLock(owner, 'exclusive') || !isStillThere(path, owner)) return false
     removeOwned(path)
@@ -100,6 +101,11 @@ function removeIfDead(path: string): boolean {
   } finally {
     close(owner)
   }
+}
+
+/** What is none was put there by nobody of us. */
+function isDirectory(path: string): boolean {
+  return isDirectoryMode(statIfExists(path)?.mode ?? 0)
 }
 
 /** How many of them dead processes left. */

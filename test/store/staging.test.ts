@@ -51,3 +51,14 @@ test('what doctor tries in the store is not cleared away by a command that tidie
   assert.deepEqual(await ended, [0, null])
   assert.deepEqual(fs.readdirSync(`${store}/staging`), [])
 })
+
+test('a file that somebody put among the staging folders keeps nobody from committing, and is cleared away', async () => {
+  const lab = await createLab({ file: 'file' })
+  const stray = path.join(lab.folder, 'store/staging/stray')
+  fs.writeFileSync(stray, 'stray')
+  assert.equal(countStaleStaging(lab.store), 1)
+  await lab.mount()
+  fs.writeFileSync(path.join(lab.head, 'new'), 'new')
+  await lab.commit()
+  assert.equal(fs.existsSync(stray), false)
+})
