@@ -178,6 +178,13 @@ for (const [what, damage, args, status, message] of [
     9,
     /object [0-9a-f]{64} has 7000 bytes instead of 101\n {2}stratum fsck --repair/,
   ],
+  [
+    'an object that is gone',
+    (s: string) => fs.globSync('objects/??/*', { cwd: s }).forEach(name => fs.rmSync(`${s}/${name}`)),
+    ['cat', 'app:v1', 'a'],
+    9,
+    /the object of a, [0-9a-f]{64}, is not in the store\n {2}stratum fsck --repair/,
+  ],
 ] as const)
   test(`a damaged store is an integrity error that names ${what}`, () => {
     const user = withCommit()

@@ -5,13 +5,13 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createRandom } from '../support/random.ts'
 import { parseReference } from '../../src/names/reference.ts'
-import { readFileOf } from '../../src/repository/browse.ts'
+import { readFileOf } from '../../src/repository/cat.ts'
 import { diffTrees } from '../../src/repository/diff.ts'
 import { readStatus } from '../../src/repository/status.ts'
 import { runCli } from '../support/cli.ts'
-import { createLab, type Lab } from '../support/lab.ts'
+import { createLab } from '../support/lab.ts'
+import { createRandom } from '../support/random.ts'
 import { firstSeed, scaled } from '../support/scale.ts'
 
 /** Who looks at a HEAD takes no lock that a commit would have to wait for. What is looked at may be folded away meanwhile. */
@@ -46,25 +46,15 @@ test('who looks at a HEAD that is committed and folded meanwhile sees no state t
 
 const HEAD = parseReference('app')
 
-function write({ head }: Lab, number: number): void {
-  fs.writeFileSync(path.join(head, 'number'), `${number}`.padStart(3000))
-}
-
-async function read({ context }: Lab): Promise<number> {
-  const pieces: Uint8Array[] = []
-  for await (const piece of readFileOf(context, HEAD, 'number')) pieces.push(piece)
-  return Number(Buffer.concat(pieces).toString('latin1'))
-}
-
 test('who looks at a HEAD whose committer was killed sees what it holds', async () => {
   const lab = await createLab(FILES)
   const { commit: base } = await lab.mount()
   await lab.tag(`app:${base}`, 'first')
   for (let n = 1; ; n++) {
     assert.ok(n < 400, 'the commit never ended')
-    write(lab, n)
+    fs.writeFileSync(path.join(lab.head, 'number'), `${n}`.padStart(3000))
     const { status } = await runCli(lab, ['commit', 'app'], { STRATUM_FAULT: `kill@${n}` })
-    assert.equal(await read(lab), n, `killed at ${n}`)
+    assert.equal(Number(await lab.cat('app', 'number')), n, `killed at ${n}`)
     const { differences } = await diffTrees(lab.context, HEAD, parseReference('app:first'))
     assert.deepEqual(
       differences.map(({ path }) => path).filter(path => path !== ''),
@@ -102,12 +92,7 @@ test('what was written through one name of a hard link is read through the other
   assert.equal((await runCli(lab, ['mount', 'links', mountpoint])).status, 0)
   fs.lchownSync(path.join(mountpoint, 'symlink'), 7, 7) // stands beside it where overlayfs keeps inodes
   fs.appendFileSync(path.join(mountpoint, 'here'), 'and more')
-  const read = async (name: string): Promise<string> => {
-    const pieces: Uint8Array[] = []
-    for await (const piece of readFileOf(lab.context, parseReference('links'), name)) pieces.push(piece)
-    return Buffer.concat(pieces).toString('latin1')
-  }
-  for (const name of ['here', 'there/too']) assert.equal(await read(name), `${'x'.repeat(9000)}and more`)
+  for (const name of ['here', 'there/too']) assert.equal(await lab.cat('links', name), `${'x'.repeat(9000)}and more`)
   fs.renameSync(path.join(mountpoint, 'there'), path.join(mountpoint, 'elsewhere'))
-  assert.equal(await read('elsewhere/too'), `${'x'.repeat(9000)}and more`)
+  assert.equal(await lab.cat('links', 'elsewhere/too'), `${'x'.repeat(9000)}and more`)
 })

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseReference } from '../../src/names/reference.ts'
-import { readFileOf } from '../../src/repository/browse.ts'
 import { diffTrees } from '../../src/repository/diff.ts'
 import { readStatus } from '../../src/repository/status.ts'
 import { openLab } from './lab.ts'
@@ -12,22 +11,16 @@ import { openLab } from './lab.ts'
  * Prints a dot for each look; ends with an error at the first that saw anything else.
  */
 const [folder] = process.argv.slice(2)
-const { context } = openLab(folder)
+const { context, cat } = openLab(folder)
 const head = parseReference('app')
 const first = parseReference('app:first')
 let isOver = false
 void once(process.stdin, 'end').then(() => (isOver = true))
 process.stdin.resume()
 
-async function readNumber(): Promise<number> {
-  let text = ''
-  for await (const piece of readFileOf(context, head, 'number')) text += Buffer.from(piece).toString('latin1')
-  return Number(text.trim())
-}
-
 let last = 0
 while (!isOver) {
-  const number = await readNumber()
+  const number = Number(await cat('app', 'number'))
   if (!(number >= last)) throw new Error(`HEAD held ${last} before, and holds ${number} now`)
   last = number
   const { differences } = await diffTrees(context, head, first)

@@ -6,6 +6,7 @@ import type { CommitId } from '../../src/names/commit-id.ts'
 import { parseReference } from '../../src/names/reference.ts'
 import { parseTag } from '../../src/names/tag.ts'
 import { fromUser } from '../../src/names/text.ts'
+import { readFileOf } from '../../src/repository/cat.ts'
 import { commitHead, type CommitRequest, type CommitResult } from '../../src/repository/commit.ts'
 import type { Context } from '../../src/repository/context.ts'
 import { importTree } from '../../src/repository/import.ts'
@@ -31,6 +32,8 @@ export interface Lab {
   /** Any command that recovers what the last one left. */
   tag(source: string, tag: string): Promise<unknown>
   commit(options?: Partial<CommitRequest> & { name?: string }): Promise<CommitResult>
+  /** The bytes of a file as `stratum cat` has them, latin1. */
+  cat(reference: string, file: string): Promise<string>
   /** head.toml of `app`. */
   record(): HeadRecord
   readonly paths: {
@@ -103,6 +106,11 @@ export function openLab(folder: string): Lab {
         allowUnclean: false,
         ...options,
       }),
+    async cat(reference, file) {
+      const pieces: Uint8Array[] = []
+      for await (const piece of readFileOf(context, parseReference(reference), file)) pieces.push(piece)
+      return Buffer.concat(pieces).toString('latin1')
+    },
     record: () => readHead(store, LABEL) as HeadRecord,
     paths: {
       upper: paths.upper(store, LABEL),

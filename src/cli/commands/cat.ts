@@ -1,6 +1,6 @@
 import { parseReference } from '../../names/reference.ts'
 import { fromUser } from '../../names/text.ts'
-import { readFileOf } from '../../repository/browse.ts'
+import { readFileOf } from '../../repository/cat.ts'
 import { type Command, openContext } from '../invocation.ts'
 
 /** Writes the bytes of a file to stdout as they are; with `--json`, only how many they are. */
