@@ -1,15 +1,15 @@
 import { StratumError } from '../errors/stratum-error.ts'
 import { readMark } from '../heads/pair.ts'
 import { listNames, readTextIfExists, TEMPORARY_PREFIX } from '../host/files.ts'
-import { isDirectoryMode, statIfExists } from '../host/stat.ts'
+import { statIfExists } from '../host/stat.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
-import { type Label, labelOfFolder } from '../names/label.ts'
+import type { Label } from '../names/label.ts'
 import type { Tag } from '../names/tag.ts'
 import { toUser } from '../names/text.ts'
 import { readHead } from '../refs/head-file.ts'
 import { lastLogEntry } from '../refs/log.ts'
 import { HEAD_REF, tagRef } from '../refs/move-refs.ts'
-import { hasLabel, readListed } from '../refs/tags.ts'
+import { hasLabel, listLabelFolders, readListed } from '../refs/tags.ts'
 import { paths, type Store } from '../store/layout.ts'
 import type { Root } from './root.ts'
 
@@ -36,18 +36,15 @@ export function hasLabels(store: Store): boolean {
 }
 
 /**
- * A folder whose name is no label is read as if it were one: what is unknown is kept. Labels and tags that are removed while we look are
- * gone: who sweeps reads all this again when nobody else is in the store.
+ * All of them: what is unknown is kept. Labels and tags that are removed while we look are gone: who sweeps reads all this again when
+ * nobody else is in the store. @throws integrity, if refs/ itself is gone
  */
 function labelFolders(store: Store): Label[] {
   if (statIfExists(paths.refs(store)) === undefined)
     throw new StratumError('integrity', `${toUser(paths.refs(store))} is gone: without it every commit looks unused`, {
       hint: 'Bring it back from a backup. stratum fsck says what else is missing',
     })
-  return listNames(paths.refs(store))
-    .filter(name => isDirectoryMode(statIfExists(`${paths.refs(store)}/${name}`)?.mode ?? 0))
-    .map(name => labelOfFolder(name) ?? (name as Label))
-    .sort()
+  return listLabelFolders(store)
 }
 
 /** Every file among the tags, whatever its name is, but for those that were being written when a command was killed. */

@@ -119,6 +119,11 @@ export function statIfExists(path: string): Stat | undefined {
   }
 }
 
+/** Whether a directory is there; a symlink to one is none. */
+export function isDirectoryAt(path: string): boolean {
+  return isDirectoryMode(statIfExists(path)?.mode ?? 0)
+}
+
 function call(directory: number, path: Buffer, flags: number, shown: string | undefined): Stat {
   check(statx(directory, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, buffer), 'statx', shown)
   return {

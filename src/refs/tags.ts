@@ -8,6 +8,7 @@ import {
   replaceFile,
   syncDirectory,
 } from '../host/files.ts'
+import { isDirectoryAt } from '../host/stat.ts'
 import { type CommitId, isCommitId } from '../names/commit-id.ts'
 import { type Label, labelOfFolder } from '../names/label.ts'
 import { isTag, type Tag } from '../names/tag.ts'
@@ -59,6 +60,14 @@ export function writeTag(store: Store, label: Label, tag: Tag, id: CommitId | nu
     if (makeDirectory(paths.tags(store, label))) syncDirectory(paths.label(store, label))
     replaceFile(paths.tag(store, label, tag), `${id}\n`)
   } else if (removeIfExists(paths.tag(store, label, tag))) syncDirectory(paths.tags(store, label))
+}
+
+/** Every folder among the labels, for who must not pass over anything: one whose name is no label is looked at as if it were one. */
+export function listLabelFolders(store: Store): Label[] {
+  return listNames(paths.refs(store))
+    .filter(name => isDirectoryAt(`${paths.refs(store)}/${name}`))
+    .map(name => labelOfFolder(name) ?? (name as Label))
+    .sort()
 }
 
 /** All labels that have anything: a HEAD, a tag or a log. */

@@ -8,11 +8,11 @@ import type { Finding } from '../check/findings.ts'
 import { type Outcome, repair, type RepairTools } from '../check/repair.ts'
 import { listCommits } from '../commits/commit-store.ts'
 import { isStratumError } from '../errors/stratum-error.ts'
-import { exists, listNames } from '../host/files.ts'
-import { isDirectoryMode, statIfExists } from '../host/stat.ts'
-import { type Label, labelOfFolder } from '../names/label.ts'
+import { exists } from '../host/files.ts'
+import type { Label } from '../names/label.ts'
 import { toUser } from '../names/text.ts'
-import { paths, type Store } from '../store/layout.ts'
+import { listLabelFolders } from '../refs/tags.ts'
+import { paths } from '../store/layout.ts'
 import { lockLabelIfAny, lockStore } from '../store/locks.ts'
 import { requireWritable } from '../store/open-store.ts'
 import { openQuarantine } from '../store/quarantine.ts'
@@ -50,7 +50,7 @@ export interface FsckResult {
 export async function checkStore(context: Context, request: FsckRequest): Promise<FsckResult> {
   const { store } = context
   if (request.repair) requireWritable(store)
-  const labels = labelFolders(store)
+  const labels = listLabelFolders(store)
   const labelFindings: Finding[] = []
   for (const label of labels) labelFindings.push(...(await checkLabelAlone(context, label)))
   const { findings, expected, unused, commits } = await checkContent(context, request, labelFindings)
@@ -65,14 +65,6 @@ export async function checkStore(context: Context, request: FsckRequest): Promis
   if (request.repair && all.some(finding => finding.repair !== undefined))
     return { ...counts, ...(await repairStore(context, findings, labelFindings)) }
   return { ...counts, settled: all.map(finding => ({ finding, outcome: 'found' })), quarantine: undefined }
-}
-
-/** A folder whose name is no label is looked at like one. */
-function labelFolders(store: Store): Label[] {
-  return listNames(paths.refs(store))
-    .filter(name => isDirectoryMode(statIfExists(`${paths.refs(store)}/${name}`)?.mode ?? 0))
-    .map(name => labelOfFolder(name) ?? (name as Label))
-    .sort()
 }
 
 /** A long commit or import of a label is not waited for. */
@@ -140,7 +132,7 @@ async function repairStore(
   const settled: Settled[] = []
   for (const finding of findings) settled.push(await settle(tools, finding))
   for (let round = 0; round < ROUNDS; round++) {
-    const found = labelFolders(store).flatMap(label => checkLabel(store, label))
+    const found = listLabelFolders(store).flatMap(label => checkLabel(store, label))
     const fresh = found.filter(finding => !settled.some(other => isSame(other.finding, finding)))
     if (fresh.length === 0) break
     for (const finding of fresh) settled.push(await settle(tools, finding))

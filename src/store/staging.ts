@@ -3,7 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
-import { isDirectoryMode, statDescriptor, statIfExists } from '../host/stat.ts'
+import { isDirectoryAt, statDescriptor, statIfExists } from '../host/stat.ts'
 import { randomHex } from '../host/random.ts'
 import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
@@ -80,7 +80,7 @@ function removeOrphan(path: string): boolean {
   return true
 }
 
-/** Clears away what dead processes left. Returns how many folders that were. */
+/** Clears away what dead processes left, and what is no folder and so none of ours. Returns how many there were. */
 export function clearStaleStaging(store: Store): number {
   let cleared = 0
   for (const name of listNames(paths.staging(store))) {
@@ -93,7 +93,7 @@ export function clearStaleStaging(store: Store): number {
 function removeIfDead(path: string): boolean {
   const owner = openOwner(path, openFileAt)
   if (owner === undefined)
-    return isDirectory(path) ? removeEmptyDirectory(path) || removeOrphan(path) : removeIfExists(path)
+    return isDirectoryAt(path) ? removeEmptyDirectory(path) || removeOrphan(path) : removeIfExists(path)
   try {
     if (!tryLock(owner, 'exclusive') || !isStillThere(path, owner)) return false
     removeOwned(path)
@@ -101,11 +101,6 @@ function removeIfDead(path: string): boolean {
   } finally {
     close(owner)
   }
-}
-
-/** What is none was put there by nobody of us. */
-function isDirectory(path: string): boolean {
-  return isDirectoryMode(statIfExists(path)?.mode ?? 0)
 }
 
 /** How many of them dead processes left. */

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { isErrno } from '../errors/errno.ts'
-import { isDirectoryMode, type Stat, statPath } from '../host/stat.ts'
+import { isDirectoryMode, statPath } from '../host/stat.ts'
 import { nodePath } from '../names/text.ts'
 
 export interface DiskUsage {
@@ -16,24 +16,17 @@ export function diskUsage(path: string): DiskUsage {
   const seen = new Set<bigint>()
   const pending = [path]
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const stat = statIfThere(at)
+    const stat = unlessGone(() => statPath(at))
     if (stat === undefined) continue
     const isDirectory = isDirectoryMode(stat.mode)
-    if (isDirectory) for (const name of namesIn(at)) pending.push(`${at}/${name}`)
+    if (isDirectory)
+      for (const name of unlessGone(() => fs.readdirSync(nodePath(at), 'latin1')) ?? []) pending.push(`${at}/${name}`)
     else usage.files++
     if (seen.has(stat.inode) || (isDirectory && at === path)) continue
     if (stat.links > 1 && !isDirectory) seen.add(stat.inode)
     usage.bytes += stat.blocks * 512
   }
   return usage
-}
-
-function namesIn(path: string): string[] {
-  return unlessGone(() => fs.readdirSync(nodePath(path), 'latin1')) ?? []
-}
-
-function statIfThere(path: string): Stat | undefined {
-  return unlessGone(() => statPath(path))
 }
 
 function unlessGone<T>(look: () => T): T | undefined {
