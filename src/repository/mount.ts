@@ -207,13 +207,9 @@ export function prepareMountpoint(mountpoint: string): Disposable {
     const stat = fs.statSync(nodePath(mountpoint), { throwIfNoEntry: false })
     if (stat === undefined) makeDirectories(mountpoint)
     else if (!stat.isDirectory()) throw new StratumError('usage', `${toUser(mountpoint)} is not a directory`)
-    const directory = openDirectory(mountpoint)
-    const place = { [Symbol.dispose]: () => close(directory) }
-    using undo = new DisposableStack()
-    undo.use(place)
-    requireFree(mountpoint, isLockedByOther(directory))
-    undo.move()
-    return place
+    using place = new DisposableStack()
+    requireFree(mountpoint, isLockedByOther(place.adopt(openDirectory(mountpoint), close)))
+    return place.move()
   } catch (error) {
     if (isErrno(error, 'ENOTDIR'))
       throw new StratumError('usage', `${toUser(mountpoint)} is below something that is no directory`)
@@ -244,7 +240,7 @@ function requireFree(mountpoint: string, isLocked: boolean): void {
   }
   if (isLocked)
     throw new StratumError('in-use', `another command is about to mount something at ${toUser(mountpoint)}`, {
-      hint: 'Take another directory',
+      hint: 'Try again, or take another directory',
     })
   if (listNames(mountpoint).length > 0)
     throw new StratumError('in-use', `${toUser(mountpoint)} is not empty: what is in it would be hidden`, {
