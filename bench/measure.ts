@@ -102,7 +102,7 @@ export function dropCaches(): void {
 
 /**
  * Has every file of a tree in memory, and nothing else, whoever was there before: borg drops what it has read from the caches, so that
- * who came after it started cold; and ext4 looks at every inode in its caches that was deleted in the last minutes before it takes another.
+ * who came after it started cold; and ext4 looks at every inode in its caches that was deleted a short while ago before it takes another.
  */
 export function warmCaches(tree: string): void {
   dropCaches()

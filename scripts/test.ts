@@ -41,9 +41,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
 const started = performance.now()
 const failed = (await runAll(files)).filter(({ ok }) => !ok)
 const seconds = ((performance.now() - started) / 1000).toFixed(0)
-console.log(`\n${files.length - failed.length} of ${files.length} files passed in ${seconds} s`)
+if (isStopped) console.log('\nstopped')
+else console.log(`\n${files.length - failed.length} of ${files.length} files passed in ${seconds} s`)
 for (const { file, output } of failed) console.log(`failed: ${file}\n${failingTests(output)}`)
-process.exit(failed.length > 0 ? 1 : 0)
+process.exit(isStopped || failed.length > 0 ? 1 : 0)
 
 async function runAll(queue: string[]): Promise<Result[]> {
   const results: Result[] = []
