@@ -82,7 +82,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: [['<label[:tag]>', 'the label, and a new tag for the commit (else its id is the tag)']],
     options: () => [
       MESSAGE(),
-      option('--live', 'let writers run on: every file whole (the default)').default(false),
+      option('--live', 'let writers run on: every file as at one moment (the default)').default(false),
       option('--freeze', 'stop the writers for a moment: a point in time').default(false).conflicts(['live']),
       option('--idle', 'only if nobody has a file open for writing').default(false).conflicts(['live', 'freeze']),
       option('--max-pause <ms>', 'how long writers may stand still at once').default(1000).argParser(nonNegative),

@@ -116,7 +116,7 @@ function beingWritten(label: Label, { device }: Mounted): StratumError {
       ? describeHolders(writers)
       : 'somebody who is not to be seen from here (an unlinked file, another namespace)'
   return new StratumError('in-use', `${label} is being written to: ${who}`, {
-    hint: 'Commit with --live (each file whole) or --freeze (a point in time), or when they are done',
+    hint: 'Commit with --live (each file as at one moment) or --freeze (a point in time), or when they are done',
     details: { holders: writers.map(({ pid }) => String(pid)) },
   })
 }

@@ -115,7 +115,7 @@ test('a freeze commit holds a point in time of two writers, one of whom keeps fo
   }
 })
 
-test('a live commit has every file whole, and every file that was never renamed', async () => {
+test('a live commit has every file as at one moment, and every file that was never renamed', async () => {
   const lab = await createLab(FILES)
   await lab.mount()
   await using _writer = await startWriter('rewriter.py', path.join(lab.head, 'd'))
