@@ -46,7 +46,7 @@ for (const [what, kind] of Object.entries({ tag: TAG, HEAD })) {
       const { code } = await put(wish)
       const when = `killed at ${n}`
       assert.ok(code === 'OK' || code === 'UNAVAILABLE', `${when}: ${code}`)
-      lives = code === 'OK'
+      lives = code === 'OK' && (await lab.plugin().arm('kill@0'))
       if (!lives) {
         await lab.plugin().gone
         assert.ok(mountedAt(wish) <= 1, when)
@@ -58,7 +58,6 @@ for (const [what, kind] of Object.entries({ tag: TAG, HEAD })) {
       assert.equal(lab.mounts().length, what === 'tag' ? 1 : 2, when)
       assert.equal(lab.notes().length, 1, when)
       assert.equal(fs.readFileSync(`${wish.target}/file`, 'utf8'), what === 'tag' ? 'one' : 'two', when)
-      await lab.plugin().arm('kill@0')
       assert.equal((await take(wish)).code, 'OK', when)
       await assertEmpty(when)
       assert.ok(n < STEPS_MAX)
@@ -77,9 +76,9 @@ for (const [what, kind] of Object.entries({ tag: TAG, HEAD })) {
       const { code } = await take(wish)
       assert.ok(code === 'OK' || code === 'UNAVAILABLE', `${when}: ${code}`)
       // The last thing that is done is that the folder of the HEAD goes.
-      lives = await survives(() => lab.notes().length === 0 && !fs.existsSync(folderOfHead))
-      if (lives) await lab.plugin().arm('kill@0')
-      else await lab.start()
+      const isDone = await survives(() => lab.notes().length === 0 && !fs.existsSync(folderOfHead))
+      lives = isDone && (await lab.plugin().arm('kill@0'))
+      if (!lives) await lab.start()
       assert.equal((await take(wish)).code, 'OK', when)
       await assertEmpty(when)
       if (what === 'HEAD') {

@@ -22,8 +22,11 @@ export interface Plugin extends AsyncDisposable {
   readonly startMs: number
   /** Resident memory in bytes. */
   memory(): Promise<number>
-  /** From here on, the n-th changing call kills it (`kill@n`) or fails (`EIO@n`). */
-  arm(fault: string): Promise<void>
+  /**
+   * From here on, the n-th changing call kills it (`kill@n`) or fails (`EIO@n`). False if it does not live any more: what it does after
+   * its answers counts, too.
+   */
+  arm(fault: string): Promise<boolean>
   kill(): Promise<void>
   /** When it ended. */
   readonly gone: Promise<void>
@@ -66,7 +69,7 @@ export async function startPlugin({ store, socket, kubeletDir, env = {} }: Plugi
     async arm(fault) {
       fs.writeFileSync(`${socket}.fault`, fault)
       child.kill('SIGUSR1')
-      await next()
+      return (await lines.next()).done !== true
     },
     kill,
     gone,

@@ -39,8 +39,11 @@ export interface NodeProcess extends AsyncDisposable, PluginClient {
   readonly pid: number
   /** Its log, line by line. */
   readonly lines: readonly Readonly<Record<string, any>>[]
-  /** The next calls of host/ count for this fault: `kill@3`. */
-  arm(fault: string): Promise<void>
+  /**
+   * The next calls of host/ count for this fault: `kill@3`. False if the plugin does not live any more: what it does after its answers
+   * counts, too.
+   */
+  arm(fault: string): Promise<boolean>
   /** SIGTERM; the exit status. */
   stop(): Promise<number | null>
   kill(): Promise<void>
@@ -101,8 +104,9 @@ export async function startNode(options: NodeProcessOptions): Promise<NodeProces
     gone,
     kill,
     async arm(fault) {
-      child.send(fault)
-      await once(child, 'message')
+      const answered = once(child, 'message').then(() => true)
+      child.send(fault, () => undefined) // nobody may be there
+      return Promise.race([answered, gone.then(() => false)])
     },
     async stop() {
       child.kill('SIGTERM')
