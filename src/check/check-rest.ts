@@ -1,5 +1,5 @@
 import { exists, listNames } from '../host/files.ts'
-import { isDirectoryMode, statIfExists } from '../host/stat.ts'
+import { isOtherThanDirectoryAt, statIfExists } from '../host/stat.ts'
 import { inspectRecords } from '../mounts/records.ts'
 import { isCommitId } from '../names/commit-id.ts'
 import { toUser } from '../names/text.ts'
@@ -45,10 +45,7 @@ const KNOWN = [
 ]
 
 function checkNames(store: Store): Finding[] {
-  const isNoLabel = (name: string): boolean => {
-    const stat = statIfExists(`${paths.refs(store)}/${name}`) // nothing if it was removed just now
-    return stat !== undefined && !isDirectoryMode(stat.mode)
-  }
+  const isNoLabel = (name: string): boolean => isOtherThanDirectoryAt(`${paths.refs(store)}/${name}`)
   return [
     ...listNames(store.path)
       .filter(name => !KNOWN.includes(name))

@@ -15,7 +15,7 @@ const ARENAS = 2
 /** The space for new objects stays as it begins, 1 MiB: it would grow to a hundred under many small calls (bench/csi), and never shrink. */
 const SMALL_NURSERY = '--semi-space-growth-factor=1'
 
-/** How much the rest of the heap may grow between two collections, %: V8 would let it double, 185 to 245 MiB after 700 calls for HEADs. */
+/** How much the rest of the heap may grow between two collections, %: by itself V8 waits longer (docs/performance.md). */
 const SLOW_GROWTH = '--heap-growing-percent=30'
 
 /**

@@ -124,6 +124,12 @@ export function isDirectoryAt(path: string): boolean {
   return isDirectoryMode(statIfExists(path)?.mode ?? 0)
 }
 
+/** Whether something else is there. Where nothing is, it may come in the next moment, so that says neither. */
+export function isOtherThanDirectoryAt(path: string): boolean {
+  const stat = statIfExists(path)
+  return stat !== undefined && !isDirectoryMode(stat.mode)
+}
+
 function call(directory: number, path: Buffer, flags: number, shown: string | undefined): Stat {
   check(statx(directory, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, buffer), 'statx', shown)
   return {

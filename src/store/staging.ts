@@ -3,7 +3,7 @@ import { isErrno } from '../errors/errno.ts'
 import { close, openDirectory, openFileAt, openLockFileAt } from '../host/descriptors.ts'
 import { listNames, makeDirectory, removeEmptyDirectory, removeIfExists, removeTree, rename } from '../host/files.ts'
 import { tryLock } from '../host/locks.ts'
-import { isDirectoryMode, statDescriptor, statIfExists } from '../host/stat.ts'
+import { isOtherThanDirectoryAt, statDescriptor, statIfExists } from '../host/stat.ts'
 import { randomHex } from '../host/random.ts'
 import { nodePath } from '../names/text.ts'
 import { paths, type Store } from './layout.ts'
@@ -93,7 +93,7 @@ export function clearStaleStaging(store: Store): number {
 function removeIfDead(path: string): boolean {
   const owner = openOwner(path, openFileAt)
   if (owner === undefined)
-    return isOtherThanDirectory(path) ? removeIfExists(path) : removeEmptyDirectory(path) || removeOrphan(path)
+    return isOtherThanDirectoryAt(path) ? removeIfExists(path) : removeEmptyDirectory(path) || removeOrphan(path)
   try {
     if (!tryLock(owner, 'exclusive') || !isStillThere(path, owner)) return false
     removeOwned(path)
@@ -101,12 +101,6 @@ function removeIfDead(path: string): boolean {
   } finally {
     close(owner)
   }
-}
-
-/** Never true of our own: a folder that is gone may be made again by the next look, and where a file is nobody makes one. */
-function isOtherThanDirectory(path: string): boolean {
-  const found = statIfExists(path)
-  return found !== undefined && !isDirectoryMode(found.mode)
 }
 
 /** How many of them dead processes left. */
