@@ -8,7 +8,7 @@ import { serveRegistration } from '../csi/registration.ts'
 import type { SocketServer } from '../csi/server.ts'
 import { serveServices } from '../csi/services.ts'
 import { createVolumeLocks } from '../csi/volume-locks.ts'
-import { keepMemorySmall } from '../host/memory.ts'
+import { freeMemorySoon, keepMemorySmall } from '../host/memory.ts'
 import type { ClusterNode } from '../kube/connect-node.ts'
 import type { Store } from '../store/layout.ts'
 import { type HttpServer, serveHttp } from '../telemetry/http.ts'
@@ -62,6 +62,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   state.starting = undefined
   metrics.recoverySeconds.set(process.uptime())
   log.info({ endpoint: options.endpoint, node: options.driver.nodeId, store: store.path }, 'serving')
+  freeMemorySoon() // of what the start left
   const background = workInBackground({ ...options, volumes, metrics, signal })
   try {
     if (!signal.aborted) await once(signal, 'abort')
